@@ -1,0 +1,26 @@
+//! The sandbox: a real Kubernetes API server, two real PostgreSQL servers and a stand-in for AWS, on loopback.
+//!
+//! Test equipment. Slipway never knows that it exists: the operator reaches the stand-in by the AWS SDK's own
+//! `AWS_ENDPOINT_URL_*` variables and nothing else.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`world`] | the pure model of AWS: (state, call, now) to (state, reply, effects); no I/O, no clock |
+//! | [`serve`] | HTTP in front of the world: the wire protocols of the Rust SDKs, delays and faults |
+//! | [`plane`] | the words in which world and data plane speak |
+//! | [`dataplane`] | what a running DMS task does: COPY at a snapshot, decode a slot, apply |
+//! | [`cluster`] | etcd and kube-apiserver, identities |
+//! | [`postgres`] | the two database servers |
+//! | [`bank`] | the bank's schema, its load, and the comparison of both sides |
+//! | [`certificates`] | certificate authorities made at start |
+//! | [`process`] | child processes that end with their parent |
+
+pub mod bank;
+pub mod certificates;
+pub mod cluster;
+pub mod dataplane;
+pub mod plane;
+pub mod postgres;
+pub mod process;
+pub mod serve;
+pub mod world;

@@ -1,0 +1,2 @@
+//! `sandbox`: runs the stand-in world by hand.
+fn main() {}
