@@ -1,1 +1,17 @@
-//! x
+//! Slipway: carries a running application and its PostgreSQL database to AWS, gradually and reversibly.
+//!
+//! Data goes one way: **resource → goal → observe → decide → act → report**.
+//!
+//! | module | holds | must never hold |
+//! |---|---|---|
+//! | [`api`] | the custom resources and their conditions | anything else of ours |
+//! | [`side`], [`fault`], [`permit`] | words that all of the below share | I/O |
+//! | [`aws`] | one file per AWS service, in our words | a decision |
+//! | [`postgres`] | everything that speaks SQL | a decision |
+
+pub mod api;
+pub mod aws;
+pub mod fault;
+pub mod permit;
+pub mod postgres;
+pub mod side;

@@ -1,0 +1,25 @@
+//! The custom resources: the vocabulary that everything else speaks. Imports nothing of ours.
+
+pub mod condition;
+pub mod database;
+
+use kube::CustomResourceExt;
+
+/// The API group of every kind.
+pub const GROUP: &str = "slipway.dev";
+
+/// Held on a resource from before its first effect until everything it made is gone.
+pub const FINALIZER: &str = "slipway.dev/cleanup";
+
+/// Owner of the fields that the operator applies.
+pub const FIELD_MANAGER: &str = "slipway";
+
+/// Every CRD, as (file name, YAML).
+///
+/// # Errors
+/// When a CRD can't be written as YAML, which a test would find first.
+pub fn all_crds() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
+    let crd = database::DatabaseMigration::crd();
+    let name = format!("{}.yaml", crd.metadata.name.clone().unwrap_or_default());
+    Ok(vec![(name, serde_saphyr::to_string(&crd)?)])
+}

@@ -1,0 +1,581 @@
+//! `DatabaseMigration`: one PostgreSQL database, carried to AWS by DMS.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One PostgreSQL database, carried to AWS by DMS. `spec.goal` says how far the migration may go; the operator walks
+/// there and reports in the status.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "slipway.dev",
+    version = "v1alpha1",
+    kind = "DatabaseMigration",
+    plural = "databasemigrations",
+    singular = "databasemigration",
+    shortname = "dbmigration",
+    shortname = "dbm",
+    category = "migrations",
+    namespaced,
+    status = "DatabaseMigrationStatus",
+    derive = "PartialEq",
+    selectable = ".spec.goal",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Writer", type_ = "string", json_path = ".status.writer"),
+    printcolumn(name = "Lag", type_ = "string", json_path = ".status.replication.lag"),
+    printcolumn(name = "Tables", type_ = "string", json_path = ".status.tables.summary"),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.next"),
+    printcolumn(name = "Goal", type_ = "string", json_path = ".spec.goal", priority = 1),
+    printcolumn(name = "Observed", type_ = "date", json_path = ".status.observedAt", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([a-z0-9]|-[a-z0-9])*$') && size(self.metadata.name) + size(self.spec.environmentSuffix) <= 40").message("metadata.name: lower case letters, digits and single hyphens, and with environmentSuffix at most 40 characters, or AWS refuses the identifiers made from them"),
+    validation = Rule::new("self.spec.goal == oldSelf.spec.goal || self.spec.goal != 'Plan' || !has(oldSelf.status) || !has(oldSelf.status.provisionedAt)").message("spec.goal: cannot return to Plan once replication exists; set suspend to stop, delete the resource to give up"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.provisionedAt) || (self.spec.source.endpoint.database == oldSelf.spec.source.endpoint.database && self.spec.target.database == oldSelf.spec.target.database && self.spec.tables == oldSelf.spec.tables)").message("spec.source.endpoint.database, spec.target.database and spec.tables cannot change once replication exists"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseMigrationSpec {
+    /// How far the migration may go: Plan changes nothing and lists in status.plan what would be done; Replicate loads
+    /// the target and follows the source. Required, no default: a line lost from Git must never mean "go back".
+    pub goal: Goal,
+
+    /// True: no new step is begun. What runs goes on running (a stopped task would fill the source's disk) and the target
+    /// stays fenced. Leave it out of Git, so that a sync does not undo it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+
+    /// Ends the name of every AWS resource made for this migration, as in dms-task-payments-db-dev. Lower case letters,
+    /// digits and single hyphens. Cannot be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("environmentSuffix is immutable"))]
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z0-9]([a-z0-9]|-[a-z0-9])*$"))]
+    pub environment_suffix: String,
+
+    /// The database that is carried away, as it is today.
+    pub source: Source,
+
+    /// The database on AWS that it is carried to.
+    pub target: Target,
+
+    /// The tables to carry.
+    pub tables: Tables,
+
+    /// How DMS carries them.
+    pub replication: Replication,
+
+    /// CloudWatch alarms for this migration. None are made if this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Alarms>,
+
+    /// What deleting this resource does: Delete removes what the operator made for it (never the target's rows, and the
+    /// target stays fenced); Retain removes nothing and leaves the task running.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// How far a migration may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Goal {
+    /// Change nothing; list what would be done.
+    Plan,
+    /// Load the target and follow the source.
+    Replicate,
+}
+
+/// What deleting the resource does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Remove what the operator made.
+    #[default]
+    Delete,
+    /// Leave everything.
+    Retain,
+}
+
+/// The source database.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Where the server listens.
+    pub endpoint: SourceEndpoint,
+    /// How its certificate is checked, by the operator and by DMS alike.
+    pub tls: Tls,
+    /// The operator's own login: a kubernetes.io/basic-auth Secret of this namespace (keys username, password).
+    /// examples/sql/roles-source.sql has its grants.
+    pub operator_credentials_ref: SecretRef,
+    /// The role that DMS logs in as.
+    pub replication_credentials: ReplicationCredentials,
+    /// All roles with which applications write.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub application_roles: Vec<String>,
+}
+
+/// The target database.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.endpoint) != has(self.rdsInstanceIdentifier)").message("spec.target: exactly one of endpoint and rdsInstanceIdentifier"))]
+pub struct Target {
+    /// Where the server listens, if it is not found through rdsInstanceIdentifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<HostPort>,
+    /// The RDS instance in the operator's account and region; its address and port are read from AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([a-z0-9]|-[a-z0-9])*$"))]
+    pub rds_instance_identifier: Option<String>,
+    /// Name of the database on the target.
+    #[schemars(length(min = 1, max = 63))]
+    pub database: String,
+    /// How its certificate is checked, by the operator and by DMS alike.
+    pub tls: Tls,
+    /// The operator's own login: a kubernetes.io/basic-auth Secret of this namespace (keys username, password).
+    /// examples/sql/roles-target.sql has its grants.
+    pub operator_credentials_ref: SecretRef,
+    /// The role that DMS logs in as.
+    pub replication_credentials: ReplicationCredentials,
+    /// All roles with which applications will write here. They are fenced out from the start.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub application_roles: Vec<String>,
+}
+
+/// Where the source listens.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceEndpoint {
+    /// Host name or address. May change after a failover; the operator refuses a server with another system identifier.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "postgres_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Name of the database.
+    #[schemars(length(min = 1, max = 63))]
+    pub database: String,
+}
+
+/// A host and a port.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostPort {
+    /// Host name or address.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "postgres_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+/// How a server's certificate is checked. There is no way to switch the check off.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// `VerifyFull` checks the chain and the host name; `VerifyCA` the chain only, for a server known by several names.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// The certificate authorities to trust, PEM, in a `ConfigMap` or Secret of this namespace.
+    pub ca_ref: CaRef,
+}
+
+/// What is checked of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TlsMode {
+    /// Chain and host name.
+    #[default]
+    VerifyFull,
+    /// Chain only.
+    VerifyCA,
+}
+
+/// A key of a `ConfigMap` or Secret of the resource's own namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaRef {
+    /// `ConfigMap` or Secret.
+    pub kind: CaKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key that holds the PEM text.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Where a certificate authority is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CaKind {
+    /// In a `ConfigMap`.
+    ConfigMap,
+    /// In a Secret.
+    Secret,
+}
+
+/// A Secret of the resource's own namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The role that DMS logs in as.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationCredentials {
+    /// A kubernetes.io/basic-auth Secret of this namespace (keys username, password); the operator hands it to DMS.
+    pub secret_ref: SecretRef,
+}
+
+/// The tables to carry.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tables {
+    /// Carried: every table of these schemas, or the one named.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub include: Vec<TableSelector>,
+    /// Left out of what `include` chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub exclude: Option<Vec<TableSelector>>,
+}
+
+/// A schema and a table's name, or `*` for all of the schema's tables.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableSelector {
+    /// Schema, written exactly.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^%]*$"))]
+    pub schema: String,
+    /// Table, written exactly, or `*` for all.
+    #[serde(default = "every_table")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^%]*$"))]
+    pub name: String,
+}
+
+fn every_table() -> String {
+    "*".to_owned()
+}
+
+/// How DMS carries the tables.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replication {
+    /// The replication instance that does the work.
+    pub instance: Instance,
+    /// A few numbers of the task. Everything else is set for strictness and can't be loosened.
+    #[serde(default)]
+    pub tuning: Tuning,
+    /// The replication slot on the source.
+    #[serde(default)]
+    pub slot: Slot,
+}
+
+/// The replication instance.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.arn) != has(self.managed)").message("spec.replication.instance: exactly one of arn (existing, never changed or deleted) and managed"))]
+pub struct Instance {
+    /// An existing instance. It is never changed or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:dms:[a-z0-9-]+:[0-9]{12}:rep:"))]
+    pub arn: Option<String>,
+    /// One that the operator makes for this migration and deletes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedInstance>,
+}
+
+/// A replication instance made for this migration: private, encrypted, without automatic upgrades.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedInstance {
+    /// Instance class, such as dms.r6i.large.
+    #[schemars(length(max = 32), regex(pattern = r"^dms\.[a-z0-9]+\.[a-z0-9]+$"))]
+    pub class: String,
+    /// Storage in GiB.
+    #[serde(rename = "storageGiB")]
+    #[schemars(range(min = 5, max = 6144))]
+    pub storage_gib: i32,
+    /// A standby in a second availability zone.
+    #[serde(default = "yes", rename = "multiAZ")]
+    pub multi_az: bool,
+    /// DMS engine version; AWS's default if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^[0-9]+(\.[0-9]+){1,2}$"))]
+    pub engine_version: Option<String>,
+    /// At least two subnets in different availability zones of one VPC.
+    #[serde(rename = "subnetIDs")]
+    #[schemars(length(min = 2, max = 16), inner(length(max = 32), regex(pattern = r"^subnet-[0-9a-f]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub subnet_ids: Vec<String>,
+    /// Security groups that may reach both databases.
+    #[serde(rename = "securityGroupIDs")]
+    #[schemars(length(min = 1, max = 5), inner(length(max = 32), regex(pattern = r"^sg-[0-9a-f]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub security_group_ids: Vec<String>,
+    /// The KMS key for its storage; AWS's own key for DMS if left out. Cannot be changed later.
+    #[serde(default, rename = "kmsKeyARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:kms:"))]
+    pub kms_key_arn: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The numbers of the task that may be tuned.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tuning {
+    /// Tables loaded at once.
+    #[serde(default = "parallel_tables")]
+    #[schemars(range(min = 1, max = 49))]
+    pub parallel_tables: i32,
+    /// Rows per commit during the load.
+    #[serde(default = "commit_rate")]
+    #[schemars(range(min = 1, max = 50000))]
+    pub commit_rate: i32,
+    /// Largest large object (text, bytea, jsonb) in KiB. The task stops at a larger one instead of cutting it off.
+    #[serde(default = "max_lob_kib", rename = "maxLOBKiB")]
+    #[schemars(range(min = 1, max = 102_400))]
+    pub max_lob_kib: i32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { parallel_tables: parallel_tables(), commit_rate: commit_rate(), max_lob_kib: max_lob_kib() }
+    }
+}
+
+fn parallel_tables() -> i32 {
+    8
+}
+
+fn commit_rate() -> i32 {
+    10_000
+}
+
+fn max_lob_kib() -> i32 {
+    32
+}
+
+/// The replication slot on the source, which keeps WAL until it was read.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Slot {
+    /// A warning event is sent when the slot keeps more WAL than this, in GiB, on the source's disk.
+    #[serde(default = "warn_retained_gib", rename = "warnRetainedGiB")]
+    #[schemars(range(min = 1, max = 16384))]
+    pub warn_retained_gib: i32,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { warn_retained_gib: warn_retained_gib() }
+    }
+}
+
+fn warn_retained_gib() -> i32 {
+    20
+}
+
+/// CloudWatch alarms for this migration: lag, a task that failed or stopped, and an instance that sends no data.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarms {
+    /// The SNS topic they notify.
+    #[serde(rename = "snsTopicARN")]
+    #[schemars(length(max = 256), regex(pattern = r"^arn:aws[a-z-]*:sns:"))]
+    pub sns_topic_arn: String,
+    /// Lag above which the alarm rings and the migration is not Ready, as 60s or 2m30s.
+    #[serde(default = "lag_threshold")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("lagThreshold must be at least 1s"))]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub lag_threshold: String,
+}
+
+fn lag_threshold() -> String {
+    "60s".to_owned()
+}
+
+/// What was observed, and when; never what was wished.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseMigrationStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When what is below was seen. Written on news, else at most every 5 minutes while replicating, never at rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+    /// Pending, Assessing, Provisioning, Loading, Replicating or Deleting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub phase: Option<String>,
+    /// Which database takes the applications' writes: Source, Both (a violation) or Unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub writer: Option<String>,
+    /// What happens next, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub next: Option<String>,
+    /// Set before the first effect outside this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_at: Option<Time>,
+    /// How replication stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationStatus>,
+    /// How the tables stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<TablesStatus>,
+    /// What would still be done to reach Replicate; written while the goal is Plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+    /// The phases passed, newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub history: Vec<HistoryEntry>,
+    /// Ready, Reconciling, Stalled and what they rest on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How replication stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationStatus {
+    /// Age of the operator's own heartbeat row as seen on the target. Absent when unknown, never a stale number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub lag: Option<String>,
+    /// When the lag was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Time>,
+    /// The same as `CloudWatch` has it (the larger of `CDCLatencySource` and `CDCLatencyTarget`), a second witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub cloud_watch_lag: Option<String>,
+    /// The DMS task.
+    #[serde(default, rename = "taskARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub task_arn: Option<String>,
+    /// What DMS says of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub task_status: Option<String>,
+    /// The DMS replication instance.
+    #[serde(default, rename = "instanceARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub instance_arn: Option<String>,
+    /// The replication slots of this migration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["side", "name"]))]
+    pub slots: Vec<SlotStatus>,
+}
+
+/// One replication slot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotStatus {
+    /// Source or Target.
+    #[schemars(length(max = 8))]
+    pub side: String,
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// WAL that it keeps on that side's disk, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained_bytes: Option<i64>,
+    /// `wal_status` as PostgreSQL has it: reserved, extended, unreserved or lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub wal_status: Option<String>,
+}
+
+/// How the tables stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TablesStatus {
+    /// Loaded of all, as 214/214.
+    #[schemars(length(max = 32))]
+    pub summary: String,
+    /// Tables to carry.
+    pub total: i32,
+    /// Tables loaded.
+    pub loaded: i32,
+    /// Tables in error.
+    pub errored: i32,
+    /// Tables whose rows DMS compared and found equal.
+    pub validated: i32,
+    /// Rows copied by the load.
+    pub rows: i64,
+    /// The tables that need a look, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub worst: Vec<TableStatus>,
+}
+
+/// One table that needs a look.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TableStatus {
+    /// Schema and name.
+    #[schemars(length(max = 130))]
+    pub name: String,
+    /// What DMS says of it.
+    #[schemars(length(max = 64))]
+    pub state: String,
+}
+
+/// What would be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// SHA-256 of the steps: the same plan has the same hash.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+    /// When this plan was made.
+    pub at: Time,
+    /// The steps in their order.
+    #[schemars(length(max = 40))]
+    pub steps: Vec<PlanStep>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// What is done.
+    #[schemars(length(max = 64))]
+    pub action: String,
+    /// To what.
+    #[schemars(length(max = 256))]
+    pub on: String,
+    /// Whether it can be undone.
+    pub reversible: bool,
+}
+
+/// One phase that was entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// When.
+    pub at: Time,
+    /// Which phase.
+    #[schemars(length(max = 32))]
+    pub phase: String,
+    /// What was known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub evidence: Option<String>,
+}
