@@ -11,6 +11,8 @@
 
 pub mod api;
 pub mod aws;
+pub mod database;
+pub mod duration;
 pub mod fault;
 pub mod permit;
 pub mod postgres;

@@ -51,6 +51,8 @@ pub enum Record {
         holder: String,
         /// The system identifier of the server when the record was made.
         system_identifier: i64,
+        /// The marker table is there.
+        marker: bool,
         /// The slots that the forward task was seen to use, so that only these are ever dropped.
         slots: Vec<String>,
     },

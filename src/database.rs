@@ -1,0 +1,5 @@
+//! Reconcile one `DatabaseMigration`: goal, observe, decide, act, report.
+
+pub mod decide;
+pub mod goal;
+pub mod seen;

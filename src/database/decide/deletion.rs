@@ -1,0 +1,125 @@
+//! The next step of a deletion: what was made is removed, in reverse, and nothing else. The target's rows and its fence
+//! stay, so that deleting a resource never opens a second writable database.
+
+use crate::api::condition::Reason;
+use crate::aws::dms::{InstanceStatus, Owner, TaskStatus};
+use crate::database::decide::{Found, Step, forward};
+use crate::database::goal::{Goal, InstanceGoal};
+use crate::database::seen::{AwsSeen, Seen};
+use crate::fault::{Blocked, Fault};
+use crate::postgres::{Record, Server};
+use crate::side::Side;
+
+/// The next step, or why it can't be told.
+pub(crate) fn next(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
+    seen.account.clone()?;
+    let aws = seen.aws.as_ref().map_err(Clone::clone)?;
+    if let Some(found) = task(goal, seen, aws)? {
+        return Ok(found);
+    }
+    if let Some(found) = resources(goal, aws) {
+        return Ok(found);
+    }
+    databases(goal, seen)
+}
+
+fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault> {
+    let Some(task) = aws.task.as_ref().filter(|task| task.owner == Owner::Us) else { return Ok(None) };
+    // While the task is there its slot can be told from others': write it down before that is lost.
+    if task.started_at.is_some() {
+        let source = reachable(goal, seen, Side::Source)?;
+        if let Some(slot) = forward::slots_to_note(seen, task, source).first() {
+            return Ok(Some(Found::Do(Step::NoteSlot((*slot).clone()))));
+        }
+    }
+    Ok(Some(match &task.status {
+        TaskStatus::Running => Found::Do(Step::StopTask),
+        TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => Found::Do(Step::DeleteTask),
+        TaskStatus::Creating
+        | TaskStatus::Starting
+        | TaskStatus::Stopping
+        | TaskStatus::Modifying
+        | TaskStatus::Testing
+        | TaskStatus::Deleting => Found::Wait(format!("waiting for task {} to be gone", task.identifier)),
+        TaskStatus::Other(status) => Found::Wait(format!("waiting for task {} ({status})", task.identifier)),
+    }))
+}
+
+fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
+    let alarms = forward::ours(&aws.alarms);
+    if !alarms.is_empty() {
+        return Some(Found::Do(Step::DeleteAlarms(alarms)));
+    }
+    for side in Side::BOTH {
+        if let Some(endpoint) = aws.endpoints.get(side).as_ref().filter(|e| e.owner == Owner::Us) {
+            return Some(if endpoint.deleting {
+                Found::Wait(format!("waiting for endpoint {} to be gone", endpoint.identifier))
+            } else {
+                Found::Do(Step::DeleteEndpoint(side))
+            });
+        }
+    }
+    if let Some(certificate) = aws.certificates.iter().find(|c| c.owner == Owner::Us) {
+        return Some(Found::Do(Step::DeleteCertificate {
+            arn: certificate.arn.clone(),
+            identifier: certificate.identifier.clone(),
+        }));
+    }
+    if matches!(goal.instance, InstanceGoal::Existing { .. }) {
+        return None;
+    }
+    if let Some(instance) = aws.instance.as_ref().filter(|i| i.owner == Owner::Us) {
+        return Some(match &instance.status {
+            InstanceStatus::Deleting | InstanceStatus::Creating | InstanceStatus::Modifying => {
+                Found::Wait(format!("waiting for replication instance {} to be gone", instance.identifier))
+            }
+            InstanceStatus::Available | InstanceStatus::Failed | InstanceStatus::Other(_) => {
+                Found::Do(Step::DeleteInstance)
+            }
+        });
+    }
+    aws.subnet_group
+        .as_ref()
+        .filter(|g| g.owner == Owner::Us)
+        .map(|_| Found::Do(Step::DeleteSubnetGroup))
+}
+
+fn databases(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
+    let source = reachable(goal, seen, Side::Source)?;
+    if let Record::Present { uid, slots, .. } = &source.record
+        && *uid == goal.migration.uid
+    {
+        // The slot first: the record is what proves that it is ours.
+        if let Some(slot) = source.slots.iter().find(|slot| slots.contains(&slot.name)) {
+            return Ok(Found::Do(Step::DropSlot(slot.name.clone())));
+        }
+        return Ok(Found::Do(Step::DropSourceRecord));
+    }
+    let target = reachable(goal, seen, Side::Target)?;
+    if let Record::Present { uid, marker: true, .. } = &target.record
+        && *uid == goal.migration.uid
+    {
+        return Ok(Found::Do(Step::DropTargetMarker));
+    }
+    Ok(Found::Done)
+}
+
+/// A database that must be asked before the resource may go. Where it can't be, the person is told the way out.
+fn reachable<'a>(goal: &Goal, seen: &'a Seen, side: Side) -> Result<&'a Server, Fault> {
+    let first_fault = [seen.material.get(side).as_ref().err(), seen.address.get(side).as_ref().err()]
+        .into_iter()
+        .flatten()
+        .next();
+    let fault = match (first_fault, seen.database.get(side)) {
+        (None, Ok(server)) => return Ok(server),
+        (Some(fault), _) | (None, Err(fault)) => fault,
+    };
+    Err(match fault {
+        Fault::Blocked(blocked) => Fault::Blocked(Blocked::new(
+            Reason::Deleting,
+            format_args!("The {side} must be cleaned up before {} may go: {}", goal.migration.resource(), blocked.message),
+            "If that database is gone for good, set spec.deletionPolicy to Retain; a replication slot left behind keeps WAL on the source's disk until it is dropped",
+        )),
+        other => other.clone(),
+    })
+}

@@ -1,0 +1,312 @@
+//! The spec, parsed once into checked values. Later steps never look at the raw spec.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use crate::api::FINALIZER;
+use crate::api::condition::Reason;
+use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
+use crate::aws::dms::EndpointTls;
+use crate::duration;
+use crate::fault::Blocked;
+use crate::side::{Side, Sides};
+
+/// What one migration is to reach, and everything needed to get there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Goal {
+    /// Which migration this is.
+    pub migration: Migration,
+    /// How far it may go.
+    pub reach: api::Goal,
+    /// No new step is begun.
+    pub suspended: bool,
+    /// It is being deleted, and how.
+    pub deletion: Option<DeletionPolicy>,
+    /// The finalizer is on it and the status says that something may exist.
+    pub claimed: bool,
+    /// The names of everything made for it.
+    pub names: Names,
+    /// The two databases.
+    pub sides: Sides<SideGoal>,
+    /// The tables to carry.
+    pub tables: Selection,
+    /// The replication instance.
+    pub instance: InstanceGoal,
+    /// Numbers of the task.
+    pub tuning: api::Tuning,
+    /// WAL kept by the slot above which a warning is sent, in bytes.
+    pub slot_warn_bytes: i64,
+    /// Alarms to have, if any.
+    pub alarms: Option<AlarmGoal>,
+}
+
+/// Which migration: what ownership is proved by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Migration {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+}
+
+impl Migration {
+    /// `namespace/name`, as tags and records have it.
+    pub fn resource(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One database of the migration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SideGoal {
+    /// Where it listens.
+    pub address: Address,
+    /// Name of the database.
+    pub database: String,
+    /// What is checked of its certificate.
+    pub tls: api::TlsMode,
+    /// Where the certificate authorities are kept.
+    pub ca: api::CaRef,
+    /// Secret of the operator's role.
+    pub operator_secret: String,
+    /// Secret of the role that DMS logs in as.
+    pub replication_secret: String,
+    /// Roles with which applications write.
+    pub application_roles: Vec<String>,
+}
+
+impl SideGoal {
+    /// What DMS is told to check.
+    pub fn endpoint_tls(&self) -> EndpointTls {
+        match self.tls {
+            api::TlsMode::VerifyFull => EndpointTls::VerifyFull,
+            api::TlsMode::VerifyCA => EndpointTls::VerifyCa,
+        }
+    }
+}
+
+/// Where a database listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// As the spec says.
+    Given {
+        /// Host name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// As RDS says of this instance.
+    Rds {
+        /// Its identifier.
+        identifier: String,
+    },
+}
+
+/// The tables to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Chosen.
+    pub include: Vec<api::TableSelector>,
+    /// Left out of the chosen.
+    pub exclude: Vec<api::TableSelector>,
+}
+
+/// The replication instance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InstanceGoal {
+    /// Somebody else's, used and never changed.
+    Existing {
+        /// Its ARN.
+        arn: String,
+    },
+    /// Made for this migration.
+    Managed(api::ManagedInstance),
+}
+
+/// The alarms to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmGoal {
+    /// The SNS topic they notify.
+    pub topic: String,
+    /// Lag above which the alarm rings.
+    pub lag_threshold: SignedDuration,
+}
+
+/// The names of everything made for one migration: type first, the migration's name, the suffix last. The same every
+/// time, so that a repeated create finds its own work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Names {
+    tail: String,
+    pub instance: String,
+    pub subnet_group: String,
+    pub endpoints: Sides<String>,
+    pub task: String,
+    pub alarm_lag: String,
+    pub alarm_task: String,
+    pub alarm_data: String,
+}
+
+impl Names {
+    fn new(name: &str, suffix: &str) -> Self {
+        let tail = format!("{name}-{suffix}");
+        Self {
+            instance: format!("dms-instance-{tail}"),
+            subnet_group: format!("dms-subnet-group-{tail}"),
+            endpoints: Sides {
+                source: format!("dms-endpoint-source-{tail}"),
+                target: format!("dms-endpoint-target-{tail}"),
+            },
+            task: format!("dms-task-{tail}"),
+            alarm_lag: format!("alarm-dms-lag-{tail}"),
+            alarm_task: format!("alarm-dms-task-{tail}"),
+            alarm_data: format!("alarm-dms-no-data-{tail}"),
+            tail,
+        }
+    }
+
+    /// The name of an imported certificate authority. It carries the content's fingerprint, because DMS can't change an
+    /// imported certificate: another authority is another certificate.
+    pub fn certificate(&self, side: Side, fingerprint: &str) -> String {
+        format!("dms-certificate-{side}-{fingerprint}-{}", self.tail)
+    }
+
+    /// Whether a certificate of this name was made for this migration, with whatever content.
+    pub fn is_certificate(&self, identifier: &str) -> bool {
+        identifier.strip_suffix(&self.tail).is_some_and(|head| {
+            Side::BOTH.iter().any(|side| {
+                head.strip_prefix(&format!("dms-certificate-{side}-"))
+                    .and_then(|rest| rest.strip_suffix('-'))
+                    .is_some_and(|fingerprint| fingerprint.bytes().all(|b| b.is_ascii_hexdigit()))
+            })
+        })
+    }
+
+    /// All alarms.
+    pub fn alarms(&self) -> Vec<String> {
+        vec![self.alarm_lag.clone(), self.alarm_task.clone(), self.alarm_data.clone()]
+    }
+}
+
+impl Goal {
+    /// Checks again what admission checked: an object may be older than the CRD's rules.
+    pub fn parse(object: &DatabaseMigration) -> Result<Self, Blocked> {
+        let spec = &object.spec;
+        let name = object.name_any();
+        let invalid = |field: &str, wrong: &str| {
+            Blocked::new(
+                Reason::InvalidSpec,
+                format_args!("{field} {wrong}"),
+                "Correct the field and apply the resource again",
+            )
+        };
+        if name.len() + spec.environment_suffix.len() > 40 || !is_identifier(&name) {
+            return Err(invalid(
+                "metadata.name",
+                "must be lower case letters, digits and single hyphens, and with spec.environmentSuffix at most 40 characters",
+            ));
+        }
+        if !is_identifier(&spec.environment_suffix) || spec.environment_suffix.len() > 20 {
+            return Err(invalid(
+                "spec.environmentSuffix",
+                "must be 1 to 20 lower case letters, digits and single hyphens",
+            ));
+        }
+        let target_address = match (&spec.target.endpoint, &spec.target.rds_instance_identifier) {
+            (Some(endpoint), None) => Address::Given { host: endpoint.host.clone(), port: endpoint.port },
+            (None, Some(identifier)) => Address::Rds { identifier: identifier.clone() },
+            _ => {
+                return Err(invalid(
+                    "spec.target",
+                    "must have exactly one of endpoint and rdsInstanceIdentifier",
+                ));
+            }
+        };
+        let instance = match (&spec.replication.instance.arn, &spec.replication.instance.managed) {
+            (Some(arn), None) => InstanceGoal::Existing { arn: arn.clone() },
+            (None, Some(managed)) => InstanceGoal::Managed(managed.clone()),
+            _ => {
+                return Err(invalid(
+                    "spec.replication.instance",
+                    "must have exactly one of arn and managed",
+                ));
+            }
+        };
+        let alarms = match &spec.alarms {
+            None => None,
+            Some(alarms) => Some(AlarmGoal {
+                topic: alarms.sns_topic_arn.clone(),
+                lag_threshold: duration::parse(&alarms.lag_threshold)
+                    .filter(|d| d.is_positive())
+                    .ok_or_else(|| {
+                        invalid("spec.alarms.lagThreshold", "must be a positive duration such as 60s")
+                    })?,
+            }),
+        };
+        Ok(Self {
+            migration: Migration {
+                namespace: object.namespace().unwrap_or_default(),
+                name: name.clone(),
+                uid: object.uid().unwrap_or_default(),
+            },
+            reach: spec.goal,
+            suspended: spec.suspend.unwrap_or(false),
+            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| spec.deletion_policy),
+            claimed: object.finalizers().iter().any(|f| f == FINALIZER)
+                && object.status.as_ref().is_some_and(|s| s.provisioned_at.is_some()),
+            names: Names::new(&name, &spec.environment_suffix),
+            sides: Sides {
+                source: SideGoal {
+                    address: Address::Given {
+                        host: spec.source.endpoint.host.clone(),
+                        port: spec.source.endpoint.port,
+                    },
+                    database: spec.source.endpoint.database.clone(),
+                    tls: spec.source.tls.mode,
+                    ca: spec.source.tls.ca_ref.clone(),
+                    operator_secret: spec.source.operator_credentials_ref.name.clone(),
+                    replication_secret: spec.source.replication_credentials.secret_ref.name.clone(),
+                    application_roles: spec.source.application_roles.clone(),
+                },
+                target: SideGoal {
+                    address: target_address,
+                    database: spec.target.database.clone(),
+                    tls: spec.target.tls.mode,
+                    ca: spec.target.tls.ca_ref.clone(),
+                    operator_secret: spec.target.operator_credentials_ref.name.clone(),
+                    replication_secret: spec.target.replication_credentials.secret_ref.name.clone(),
+                    application_roles: spec.target.application_roles.clone(),
+                },
+            },
+            tables: Selection {
+                include: spec.tables.include.clone(),
+                exclude: spec.tables.exclude.clone().unwrap_or_default(),
+            },
+            instance,
+            tuning: spec.replication.tuning.clone(),
+            slot_warn_bytes: i64::from(spec.replication.slot.warn_retained_gib) << 30,
+            alarms,
+        })
+    }
+
+    /// Lag above which the migration is not Ready: the alarm's, or a minute.
+    pub fn lag_threshold(&self) -> SignedDuration {
+        self.alarms.as_ref().map_or(SignedDuration::from_secs(60), |alarms| alarms.lag_threshold)
+    }
+}
+
+/// When something is due, given when it last happened.
+pub fn due(last: Option<Timestamp>, every: SignedDuration, now: Timestamp) -> bool {
+    last.is_none_or(|last| now.duration_since(last) >= every)
+}
+
+fn is_identifier(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    !bytes.is_empty()
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
+}
