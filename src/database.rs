@@ -2,4 +2,6 @@
 
 pub mod decide;
 pub mod goal;
+pub mod plan;
+pub mod report;
 pub mod seen;

@@ -1,0 +1,382 @@
+//! Decision and outcome → status and events. The status says what was observed and when, never what was wished.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::condition::{self, Reason, Truth};
+use crate::api::database::{
+    DatabaseMigrationStatus, Goal as Reach, HistoryEntry, PlanStatus, ReplicationStatus, SlotStatus,
+    TableStatus, TablesStatus,
+};
+use crate::aws::dms::{StopReason, TableState, Task, TaskStatus, ValidationState};
+use crate::database::decide::assess::assess;
+use crate::database::decide::{Decision, LAG_FRESH_FOR, Phase, State, wanted};
+use crate::database::goal::Goal;
+use crate::database::plan;
+use crate::database::seen::{Known, Seen};
+use crate::duration;
+use crate::fault::{Blocked, Fault};
+use crate::postgres::{Record, Server};
+use crate::side::Side;
+
+/// While replicating without news the status is refreshed this often, and not more often.
+pub const REFRESH_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+const HISTORY_MAX: usize = 50;
+const SLOTS_MAX: usize = 8;
+const WORST_MAX: usize = 20;
+const PLAN_MAX: usize = 40;
+const MESSAGE_MAX: usize = 2_000;
+const NEXT_MAX: usize = 256;
+
+/// The status after this decision. `previous` is carried on where it holds memory: history, transition times.
+pub fn status(
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+    previous: &DatabaseMigrationStatus,
+    generation: Option<i64>,
+) -> DatabaseMigrationStatus {
+    let now = seen.now;
+    let phase = decision.phase.map(Phase::as_str).map(str::to_owned).or_else(|| previous.phase.clone());
+    let mut conditions = previous.conditions.clone();
+    summary(&mut conditions, &decision.state, generation, now);
+    let mut set = |kind: &str, (truth, reason, message): Verdict| {
+        condition::set(&mut conditions, kind, truth, reason, clip(&message, MESSAGE_MAX), generation, now);
+    };
+    set(condition::SOURCE_CONNECTED, connected(seen, Side::Source));
+    set(condition::TARGET_CONNECTED, connected(seen, Side::Target));
+    set(condition::ASSESSED, assessed(goal, seen));
+    if goal.claimed {
+        set(condition::TARGET_FENCED, fenced(seen));
+        set(condition::REPLICATING, replicating(&decision.state));
+    }
+    let mut history = previous.history.clone();
+    if phase.is_some() && phase != previous.phase {
+        history.push(HistoryEntry {
+            at: Time(now),
+            phase: phase.clone().unwrap_or_default(),
+            evidence: Some(clip(state_message(&decision.state), 512)),
+        });
+        let surplus = history.len().saturating_sub(HISTORY_MAX);
+        history.drain(..surplus);
+    }
+    DatabaseMigrationStatus {
+        observed_generation: generation,
+        observed_at: Some(Time(now)),
+        phase,
+        writer: goal.claimed.then(|| writer(seen).to_owned()),
+        next: Some(clip(&decision.next, NEXT_MAX)),
+        provisioned_at: previous.provisioned_at.clone(),
+        replication: goal.claimed.then(|| replication(seen)),
+        tables: tables(seen).or_else(|| previous.tables.clone()),
+        plan: planned(goal, seen, previous),
+        history,
+        conditions,
+    }
+}
+
+/// The status of a resource whose spec can't be used at all.
+pub fn refused(
+    blocked: &Blocked,
+    previous: &DatabaseMigrationStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> DatabaseMigrationStatus {
+    let mut status = DatabaseMigrationStatus {
+        observed_generation: generation,
+        observed_at: Some(Time(now)),
+        next: Some(format!("waiting for a person: {} (see the Stalled condition)", blocked.reason)),
+        ..previous.clone()
+    };
+    summary(&mut status.conditions, &State::Stalled(blocked.clone()), generation, now);
+    status
+}
+
+/// Whether a person reading `new` learns something that `old` did not say.
+pub fn is_news(old: &DatabaseMigrationStatus, new: &DatabaseMigrationStatus) -> bool {
+    without_noise(old) != without_noise(new)
+}
+
+/// Whether the status is due for its refresh: only what moves by itself is refreshed.
+pub fn is_due(old: &DatabaseMigrationStatus, decision: &Decision, now: Timestamp) -> bool {
+    decision.phase == Some(Phase::Replicating)
+        && old.observed_at.as_ref().is_none_or(|at| now.duration_since(at.0) >= REFRESH_EVERY)
+}
+
+/// What changes all the time without meaning anything new.
+fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
+    let mut status = status.clone();
+    status.observed_at = None;
+    if let Some(replication) = &mut status.replication {
+        replication.lag = replication.lag.as_ref().map(|_| String::new());
+        replication.measured_at = None;
+        replication.cloud_watch_lag = None;
+        for slot in &mut replication.slots {
+            slot.retained_bytes = None;
+        }
+    }
+    if let Some(tables) = &mut status.tables {
+        tables.validated = 0;
+        tables.rows = 0;
+    }
+    if let Some(plan) = &mut status.plan {
+        plan.at = Time(Timestamp::UNIX_EPOCH);
+    }
+    status
+}
+
+type Verdict = (Truth, Reason, String);
+
+fn state_message(state: &State) -> &str {
+    match state {
+        State::Ready { message, .. } | State::Walking { message, .. } | State::Uncertain(message) => message,
+        State::Stalled(blocked) => &blocked.message,
+    }
+}
+
+fn summary(conditions: &mut Vec<Condition>, state: &State, generation: Option<i64>, now: Timestamp) {
+    let (ready, walking, stalled, reason) = match state {
+        State::Ready { reason, .. } => (Truth::True, Truth::False, Truth::False, *reason),
+        State::Walking { reason, .. } => (Truth::False, Truth::True, Truth::False, *reason),
+        State::Stalled(blocked) => (Truth::False, Truth::False, Truth::True, blocked.reason),
+        State::Uncertain(_) => (Truth::Unknown, Truth::True, Truth::False, Reason::Retrying),
+    };
+    let message = clip(state_message(state), MESSAGE_MAX);
+    for (kind, truth) in
+        [(condition::READY, ready), (condition::RECONCILING, walking), (condition::STALLED, stalled)]
+    {
+        // The sentence stands at Ready and at the one that says why it is not.
+        let text = if kind == condition::READY || truth == Truth::True { message.as_str() } else { "" };
+        condition::set(conditions, kind, truth, reason, text, generation, now);
+    }
+}
+
+fn unknown<T>(fact: &Known<T>) -> Option<Verdict> {
+    match fact {
+        Ok(_) => None,
+        Err(Fault::Blocked(blocked)) => Some((Truth::False, blocked.reason, blocked.message.clone())),
+        Err(fault) => Some((Truth::Unknown, Reason::Retrying, fault.message().to_owned())),
+    }
+}
+
+fn connected(seen: &Seen, side: Side) -> Verdict {
+    unknown(seen.material.get(side))
+        .or_else(|| unknown(seen.address.get(side)))
+        .or_else(|| unknown(seen.database.get(side)))
+        .or_else(|| unknown(seen.replication_login.get(side)))
+        .unwrap_or_else(|| {
+            let version = seen.database.get(side).as_ref().map_or(0, |s| s.identity.version / 10_000);
+            (
+                Truth::True,
+                Reason::Connected,
+                format!("PostgreSQL {version} answers the operator's and DMS's roles over verified TLS"),
+            )
+        })
+}
+
+fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
+    match assess(goal, seen) {
+        Err(message) => (Truth::Unknown, Reason::Retrying, message),
+        Ok(blockers) => match blockers.first() {
+            None => (
+                Truth::True,
+                Reason::Assessed,
+                format!(
+                    "Nothing is in the way of carrying {} tables",
+                    seen.database.source.as_ref().map_or(0, |s| wanted::tables(&s.tables).count())
+                ),
+            ),
+            Some(first) => {
+                let all: Vec<String> = blockers
+                    .iter()
+                    .enumerate()
+                    .map(|(index, blocked)| {
+                        format!("{}. {}: {}", index + 1, blocked.reason, blocked.message)
+                    })
+                    .collect();
+                let text = if all.len() == 1 { first.message.clone() } else { all.join(" ") };
+                (Truth::False, first.reason, text)
+            }
+        },
+    }
+}
+
+fn fenced(seen: &Seen) -> Verdict {
+    match &seen.database.target {
+        Err(_) => {
+            let (_, _, message) = connected(seen, Side::Target);
+            (Truth::Unknown, Reason::Unknown, message)
+        }
+        Ok(target) => match (&target.record, target.writers.as_slice()) {
+            (Record::Present { .. }, []) => {
+                (Truth::True, Reason::Fenced, "No application can write to the target".to_owned())
+            }
+            (Record::Absent, _) => {
+                (Truth::False, Reason::NotFenced, "The target was not fenced yet".to_owned())
+            }
+            (Record::Present { .. }, writers) => (
+                Truth::False,
+                Reason::UnlistedWriter,
+                format!("These roles can write to the target: {}", writers.join(", ")),
+            ),
+        },
+    }
+}
+
+fn replicating(state: &State) -> Verdict {
+    match state {
+        State::Ready { reason: Reason::Replicating, message } => {
+            (Truth::True, Reason::Replicating, message.clone())
+        }
+        State::Ready { reason, message } | State::Walking { reason, message } => {
+            (Truth::False, *reason, message.clone())
+        }
+        State::Stalled(blocked) => (Truth::False, blocked.reason, blocked.message.clone()),
+        State::Uncertain(message) => (Truth::Unknown, Reason::Retrying, message.clone()),
+    }
+}
+
+fn writer(seen: &Seen) -> &'static str {
+    match &seen.database.target {
+        Err(_) => "Unknown",
+        Ok(target) if target.writers.is_empty() => "Source",
+        Ok(_) => "Both",
+    }
+}
+
+fn replication(seen: &Seen) -> ReplicationStatus {
+    let aws = seen.aws.as_ref().ok();
+    let task = aws.and_then(|aws| aws.task.as_ref());
+    let lag =
+        seen.memory.lag.filter(|lag| task.is_some() && seen.now.duration_since(lag.at) <= LAG_FRESH_FOR);
+    ReplicationStatus {
+        lag: lag.map(|lag| duration::format(lag.age)),
+        measured_at: lag.map(|lag| Time(lag.at)),
+        cloud_watch_lag: aws
+            .and_then(|aws| aws.task_lag)
+            .and_then(|lag| SignedDuration::try_from_secs_f64(lag.seconds).ok())
+            .map(duration::format),
+        task_arn: task.map(|task| task.arn.clone()),
+        task_status: task.map(task_status),
+        instance_arn: aws.and_then(|aws| aws.instance.as_ref()).map(|instance| instance.arn.clone()),
+        slots: seen.database.source.as_ref().map(slots).unwrap_or_default(),
+    }
+}
+
+fn task_status(task: &Task) -> String {
+    let word = match &task.status {
+        TaskStatus::Creating => "creating",
+        TaskStatus::Ready => "ready",
+        TaskStatus::Starting => "starting",
+        TaskStatus::Running => "running",
+        TaskStatus::Stopping => "stopping",
+        TaskStatus::Stopped => "stopped",
+        TaskStatus::Failed => "failed",
+        TaskStatus::Modifying => "modifying",
+        TaskStatus::Testing => "testing",
+        TaskStatus::Deleting => "deleting",
+        TaskStatus::Other(word) => word,
+    };
+    let reason = match (&task.status, &task.stop_reason) {
+        (TaskStatus::Stopped | TaskStatus::Failed, Some(reason)) => match reason {
+            StopReason::Normal => " (NORMAL)".to_owned(),
+            StopReason::RecoverableError => " (RECOVERABLE_ERROR)".to_owned(),
+            StopReason::FatalError => " (FATAL_ERROR)".to_owned(),
+            StopReason::Other(word) => format!(" ({word})"),
+        },
+        _ => String::new(),
+    };
+    clip(&format!("{word}{reason}"), 64)
+}
+
+fn slots(source: &Server) -> Vec<SlotStatus> {
+    let Record::Present { slots: ours, .. } = &source.record else { return Vec::new() };
+    source
+        .slots
+        .iter()
+        .filter(|slot| ours.contains(&slot.name))
+        .take(SLOTS_MAX)
+        .map(|slot| SlotStatus {
+            side: "Source".to_owned(),
+            name: slot.name.clone(),
+            retained_bytes: slot.retained_bytes,
+            wal_status: slot.wal_status.clone(),
+        })
+        .collect()
+}
+
+fn tables(seen: &Seen) -> Option<TablesStatus> {
+    let (Ok(source), Ok(aws)) = (&seen.database.source, &seen.aws) else { return None };
+    let mut status = TablesStatus::default();
+    let mut worst = Vec::new();
+    for table in wanted::tables(&source.tables) {
+        status.total += 1;
+        let Some(statistics) =
+            aws.tables.iter().find(|s| s.schema == table.schema && s.name == table.name)
+        else {
+            continue;
+        };
+        status.rows += statistics.full_load_rows;
+        status.loaded += i32::from(statistics.state == TableState::Completed);
+        status.validated += i32::from(statistics.validation == ValidationState::Validated);
+        let errored = matches!(statistics.state, TableState::Error | TableState::DoesNotExist);
+        status.errored += i32::from(errored);
+        if let Some(state) = noteworthy(&statistics.state, &statistics.validation) {
+            worst.push((
+                !errored,
+                TableStatus { name: format!("{}.{}", table.schema, table.name), state: clip(&state, 64) },
+            ));
+        }
+    }
+    worst.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    status.worst = worst.into_iter().take(WORST_MAX).map(|(_, table)| table).collect();
+    status.summary = format!("{}/{}", status.loaded, status.total);
+    Some(status)
+}
+
+fn noteworthy(state: &TableState, validation: &ValidationState) -> Option<String> {
+    match (state, validation) {
+        (TableState::Error, _) => Some("Table error".to_owned()),
+        (TableState::DoesNotExist, _) => Some("Table does not exist".to_owned()),
+        (TableState::Other(word), _) => Some(word.clone()),
+        (_, ValidationState::Mismatched) => Some("Mismatched records".to_owned()),
+        (_, ValidationState::Suspended) => Some("Suspended records".to_owned()),
+        (_, ValidationState::NoPrimaryKey) => Some("No primary key".to_owned()),
+        (_, ValidationState::Error) => Some("Validation error".to_owned()),
+        (
+            TableState::BeforeLoad | TableState::FullLoad | TableState::Completed,
+            ValidationState::Validated
+            | ValidationState::Pending
+            | ValidationState::NotEnabled
+            | ValidationState::Other(_),
+        ) => None,
+    }
+}
+
+/// The plan is written while the goal is Plan, and left as it is while it says the same.
+fn planned(goal: &Goal, seen: &Seen, previous: &DatabaseMigrationStatus) -> Option<PlanStatus> {
+    if goal.reach != Reach::Plan || goal.deletion.is_some() {
+        return None;
+    }
+    let mut steps = plan::steps(goal, seen);
+    if steps.is_empty() {
+        // Something is in the way or not known: an older plan would promise what may not hold.
+        return None;
+    }
+    steps.truncate(PLAN_MAX);
+    let hash = plan::hash(&steps);
+    match &previous.plan {
+        Some(plan) if plan.hash == hash => Some(plan.clone()),
+        _ => Some(PlanStatus { hash, at: Time(seen.now), steps }),
+    }
+}
+
+/// At most `max` bytes, cut between characters, with a mark that something is missing.
+pub fn clip(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
