@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod goal;
+pub mod material;
 pub mod plan;
 pub mod report;
 pub mod seen;
