@@ -7,7 +7,7 @@
 
 mod leftovers;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -218,7 +218,7 @@ impl Running {
         self.stop_with(Signal::TERM, grace).await
     }
 
-    /// As [`Running::stop`], with another first signal: PostgreSQL's fast shutdown is `SIGINT`.
+    /// As [`Running::stop`], with another first signal: a database server's fast shutdown is `SIGINT`.
     pub async fn stop_with(&self, first: Signal, grace: Duration) -> Result<(), Error> {
         self.signal(first)?;
         if tokio::time::timeout(grace, self.ended()).await.is_ok() {
@@ -343,14 +343,6 @@ fn display_name(program: &Path) -> String {
 
 fn io_error<S: Into<io::Error>>(what: impl FnOnce() -> String) -> impl FnOnce(S) -> Error {
     move |source| Error::Io { what: what(), source: source.into() }
-}
-
-/// Makes a directory that only this user can read: it will hold keys.
-pub(crate) fn private_directory(directory: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::create_dir_all(directory)
-        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)))
-        .map_err(io_error(|| format!("make the directory {}", directory.display())))
 }
 
 #[cfg(test)]

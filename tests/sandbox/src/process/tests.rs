@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::fs;
+
 use super::*;
 
 fn directory(name: &str) -> PathBuf {
@@ -43,7 +45,7 @@ async fn output_goes_to_the_log_and_the_pid_file_lives_as_long_as_the_child() {
     let recorded = fs::read_to_string(directory.join("shell.pid")).unwrap();
     assert_eq!(recorded, format!("{} sh\n", child.pid()));
     assert!(child.is_running());
-    child.stop(Duration::from_secs(60)).await.unwrap();
+    child.stop(Duration::from_mins(1)).await.unwrap();
     assert!(!child.is_running());
     assert!(gone(child.pid()));
     assert!(child.describe().contains("ended (signal: 15"), "{}", child.describe());
@@ -86,7 +88,7 @@ fn parent_to_be_killed() {
     // Changing the user clears the kernel's notice, so that is the case to try where it can be tried.
     let user = rustix::process::geteuid().is_root().then(|| "nobody".to_owned());
     let _child = start(&Spec { user, ..shell("echo $$; exec sleep 600", Path::new(&log)) }).unwrap();
-    thread::sleep(Duration::from_secs(600));
+    thread::sleep(Duration::from_mins(10));
 }
 
 #[tokio::test]
@@ -121,7 +123,7 @@ async fn as_another_user_it_has_that_users_ids_and_no_other_group() {
     let spec = Spec { user: Some("nobody".into()), ..shell("id -un; id -G | wc -w; exec sleep 600", &log) };
     let child = start(&spec).unwrap();
     until("both lines", || fs::read_to_string(&log).unwrap() == "nobody\n1\n").await;
-    child.stop(Duration::from_secs(60)).await.unwrap();
+    child.stop(Duration::from_mins(1)).await.unwrap();
 
     let spec = Spec { user: Some("no-such-user".into()), ..spec };
     let error = start(&spec).unwrap_err().to_string();
