@@ -169,4 +169,6 @@ fn api_error(what: impl FnOnce() -> String) -> impl FnOnce(kube::Error) -> Error
 }
 
 #[cfg(test)]
+mod chart_tests;
+#[cfg(test)]
 mod tests;

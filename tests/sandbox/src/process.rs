@@ -170,7 +170,7 @@ fn run(
     };
     let _ = started.send(Ok(Arc::clone(&control)));
     let status = reap(&control, child);
-    record.remove();
+    record.remove(control.pid);
     announce.send_replace(status);
 }
 

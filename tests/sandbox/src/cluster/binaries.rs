@@ -1,5 +1,6 @@
 //! Where etcd and kube-apiserver come from: `$KUBEBUILDER_ASSETS`, else a cache, else one build into the cache.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -128,9 +129,12 @@ fn key() -> String {
         hash.update(format!("{name} {}\n{content}", content.len()));
     }
     hash.update(link_flags());
-    let digest = hash.finalize();
-    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{short}", kubernetes_version(), std::env::consts::OS, std::env::consts::ARCH)
+    let mut key = format!("{}-{}-{}-", kubernetes_version(), std::env::consts::OS, std::env::consts::ARCH);
+    for byte in hash.finalize().iter().take(8) {
+        // Writing to a string cannot fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
 }
 
 /// The release that go.mod asks for: what the server reports, and what clients choose their behaviour by.

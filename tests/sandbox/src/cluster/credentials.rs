@@ -37,7 +37,7 @@ impl Credentials {
         };
         let pairs = [
             ("apiserver", cluster.issue("kube-apiserver", &[], &loopback)?),
-            // Only its key is used: it signs service account tokens.
+            // Signs and checks service account tokens.
             ("service-account", cluster.issue("service-account", &[], &[])?),
             ("etcd", store.issue("etcd", &[], &loopback)?),
             ("etcd-client", store.issue("kube-apiserver", &[], &[])?),

@@ -23,9 +23,9 @@ pub const NAMESPACE: &str = "slipway-system";
 /// Its service account, and the name of its roles.
 pub const SERVICE_ACCOUNT: &str = "slipway";
 
-/// What the chart's ClusterRole grants.
+/// What the chart grants everywhere.
 const CLUSTER_RULES: &str = include_str!("../../../../charts/slipway/files/cluster-rules.yaml");
-/// What the chart's Role grants in each namespace of migrations.
+/// What the chart grants in each namespace of migrations.
 const NAMESPACE_RULES: &str = include_str!("../../../../charts/slipway/files/namespace-rules.yaml");
 
 /// A token is asked for as long as a day's work in the sandbox.
@@ -49,7 +49,7 @@ impl OperatorIdentity {
         let admin = cluster.client().await?;
         let cluster_rules = rules("cluster-rules.yaml", CLUSTER_RULES)?;
         let namespace_rules = rules("namespace-rules.yaml", NAMESPACE_RULES)?;
-        for object in objects(&cluster_rules, &namespace_rules, namespaces) {
+        for object in chart_objects(namespaces)? {
             Box::pin(manifests::apply(&admin, &object.to_string())).await?;
         }
         let kubeconfig = cluster.directory.join("operator.kubeconfig");
@@ -99,9 +99,11 @@ impl OperatorIdentity {
     }
 }
 
-/// What the chart's templates render to, for a release named `slipway` in `slipway-system`.
-fn objects(cluster_rules: &[PolicyRule], namespace_rules: &[PolicyRule], namespaces: &[&str]) -> Vec<Value> {
+/// What the chart's templates render to, for a release named `slipway` in `slipway-system`, and the namespaces.
+pub(super) fn chart_objects(namespaces: &[&str]) -> Result<Vec<Value>, Error> {
     const RBAC: &str = "rbac.authorization.k8s.io";
+    let cluster_rules = rules("cluster-rules.yaml", CLUSTER_RULES)?;
+    let namespace_rules = rules("namespace-rules.yaml", NAMESPACE_RULES)?;
     let version = format!("{RBAC}/v1");
     let binding = |kind: &str, role: &str, metadata: Value| {
         json!({
@@ -130,7 +132,7 @@ fn objects(cluster_rules: &[PolicyRule], namespace_rules: &[PolicyRule], namespa
         }));
         objects.push(binding("RoleBinding", "Role", metadata));
     }
-    objects
+    Ok(objects)
 }
 
 fn rules(file: &str, text: &str) -> Result<Vec<PolicyRule>, Error> {

@@ -59,7 +59,7 @@ pub(super) async fn start(
         match wait_until_ready(&servers).await {
             Ok(()) => return Ok(servers),
             Err(Error::NotReady(why)) if attempts < 3 && why.contains("address already in use") => {
-                attempts += 1
+                attempts += 1;
             }
             Err(error) => return Err(error),
         }
@@ -140,7 +140,7 @@ fn apiserver_flags(credentials: &Credentials, policy: &Path, audit_log: &Path, p
         "--anonymous-auth=false".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-key-file={}", key("service-account")),
+        format!("--service-account-key-file={}", certificate("service-account")),
         format!("--service-account-signing-key-file={}", key("service-account")),
         // It wants a service account in every namespace, and nobody here makes any.
         "--disable-admission-plugins=ServiceAccount".to_owned(),

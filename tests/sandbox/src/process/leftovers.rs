@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Error, io_error};
@@ -15,13 +16,20 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn write(&self, pid: Pid) -> io::Result<()> {
-        fs::write(&self.file, format!("{} {}\n", pid.as_raw_nonzero(), self.program.display()))
+    fn text(&self, pid: Pid) -> String {
+        format!("{} {}\n", pid.as_raw_nonzero(), self.program.display())
     }
 
-    pub(super) fn remove(&self) {
-        // It may have gone with its directory; a pid file of a dead process is recognised as such anyway.
-        let _ = fs::remove_file(&self.file);
+    pub(super) fn write(&self, pid: Pid) -> io::Result<()> {
+        fs::write(&self.file, self.text(pid))
+    }
+
+    /// Removes the file unless it speaks of a later child by now.
+    pub(super) fn remove(&self, pid: Pid) {
+        if fs::read_to_string(&self.file).is_ok_and(|text| text == self.text(pid)) {
+            // It may have gone with its directory; a pid file of a dead process is recognised as such anyway.
+            let _ = fs::remove_file(&self.file);
+        }
     }
 }
 
@@ -39,15 +47,30 @@ pub fn end_leftovers(directory: &Path) -> Result<Vec<String>, Error> {
         if file.extension().is_none_or(|extension| extension != "pid") {
             continue;
         }
-        let text = fs::read_to_string(&file).map_err(io_error(|| format!("read {}", file.display())))?;
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            // Its child has just ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(io_error(|| format!("read {}", file.display()))(error)),
+        };
         // A half-written file names nobody; the kernel's own notice has ended that child.
         if let Some((pid, program)) = parse(&text)
             && runs(pid, program)
         {
-            kill_process(pid, Signal::KILL).map_err(io_error(|| format!("kill {program}")))?;
-            killed.push(format!("{program} ({})", pid.as_raw_nonzero()));
+            match kill_process(pid, Signal::KILL) {
+                Ok(()) => killed.push(format!("{program} ({})", pid.as_raw_nonzero())),
+                Err(Errno::SRCH) => {}
+                Err(error) => {
+                    return Err(io_error(|| format!("kill {program} ({})", pid.as_raw_nonzero()))(error));
+                }
+            }
         }
-        fs::remove_file(&file).map_err(io_error(|| format!("remove {}", file.display())))?;
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(|| format!("remove {}", file.display()))(error));
+            }
+            _ => {}
+        }
     }
     Ok(killed)
 }
