@@ -1,8 +1,177 @@
-//! Reconcile one `DatabaseMigration`: goal, observe, decide, act, report.
+//! Reconcile one `DatabaseMigration`: goal, observe, decide, act, report. The pipeline, and nothing else.
 
+pub mod act;
+pub mod context;
 pub mod decide;
 pub mod goal;
 pub mod material;
+pub mod observe;
 pub mod plan;
+pub mod publish;
 pub mod report;
 pub mod seen;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use crate::api::database::DatabaseMigration;
+use crate::aws::Account;
+use crate::database::act::Hands;
+use crate::database::context::{Context, Memory};
+use crate::database::decide::{Decision, LookAgain, State, Step};
+use crate::database::goal::Goal;
+use crate::database::observe::Observed;
+use crate::fault::{Blocked, Fault};
+use crate::metrics::Performed;
+use crate::operator::backoff;
+
+/// Facts that could not be had for a shorter time than this change nothing in the status.
+const UNCERTAIN_FOR: SignedDuration = SignedDuration::from_secs(30);
+
+/// Looks at one migration, takes at most one step, says what was found, and says when to look again.
+///
+/// # Errors
+/// When the report could not be written; nothing was lost, since the next look finds the same.
+pub async fn reconcile(
+    object: &DatabaseMigration,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Duration, Fault> {
+    let uid = object.uid().unwrap_or_default();
+    let memory = context.memory(&uid);
+    let memory = &mut *memory.lock().await;
+    let goal = match Goal::parse(object) {
+        Ok(goal) => goal,
+        Err(blocked) => return refuse(object, context, &blocked, now).await,
+    };
+    let account = match context.accounts.of(&goal.migration.namespace) {
+        Ok(account) => account,
+        Err(blocked) => return refuse(object, context, &blocked, now).await,
+    };
+    walk(object, context, memory, &goal, &account, now).await
+}
+
+async fn walk(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    account: &Account,
+    now: Timestamp,
+) -> Result<Duration, Fault> {
+    let aws = context.aws(account).await;
+    let Observed { seen, means } =
+        Box::pin(observe::look(&context.client, &aws, account, goal, memory, now)).await;
+    let mut decision = decide::decide(goal, &seen);
+    let mut outcome = Ok(());
+    if let Some(step) = &decision.step {
+        let permit = context.leadership.permit();
+        let hands = Hands { client: &context.client, aws: &aws, means: &means, permit: &permit };
+        outcome = Box::pin(act::act(&hands, object, goal, &seen, memory, step)).await;
+        performed(object, context, goal, step, &outcome).await;
+    }
+    if matches!((&decision.step, &outcome), (Some(Step::Release), Ok(()))) {
+        context.forget(&goal.migration.uid);
+        context.metrics.forget(&publish::of(goal));
+        return Ok(context.pace.rarely);
+    }
+    if matches!((&decision.step, &outcome), (Some(Step::Claim), Ok(()))) {
+        // The object is older than what was just written to it; its own event brings the next look.
+        return Ok(Duration::ZERO);
+    }
+    if let Err(Fault::Blocked(blocked)) = &outcome {
+        decision.state = State::Stalled(blocked.clone());
+        decision.next = format!("waiting for a person: {} (see the Stalled condition)", blocked.reason);
+    }
+    // What a beat found is part of what is reported.
+    let seen = seen::Seen { memory: memory.seen.clone(), ..seen };
+    if !held_back(&decision, memory, now) {
+        publish::publish(object, context, memory, goal, &seen, &decision).await?;
+    }
+    Ok(pause(&decision, &outcome, context, memory, &goal.migration.uid))
+}
+
+/// A blink of the network is no news: facts that can't be had are reported once that has lasted.
+fn held_back(decision: &Decision, memory: &mut Memory, now: Timestamp) -> bool {
+    if !matches!(decision.state, State::Uncertain(_)) {
+        memory.uncertain_since = None;
+        return false;
+    }
+    let since = *memory.uncertain_since.get_or_insert(now);
+    now.duration_since(since) < UNCERTAIN_FOR
+}
+
+/// When to look again.
+fn pause(
+    decision: &Decision,
+    outcome: &Result<(), Fault>,
+    context: &Context,
+    memory: &mut Memory,
+    uid: &str,
+) -> Duration {
+    let failed = match outcome {
+        Err(Fault::Again(_) | Fault::Bug(_)) => true,
+        Ok(()) | Err(Fault::Wait(_) | Fault::Unknown(_) | Fault::Blocked(_)) => {
+            matches!(decision.state, State::Uncertain(_))
+        }
+    };
+    if failed {
+        let wait = backoff::after(memory.failures, backoff::spread(uid, memory.failures));
+        memory.failures = memory.failures.saturating_add(1);
+        return wait;
+    }
+    memory.failures = 0;
+    match (outcome, &decision.step) {
+        // Something may have happened: look before anything else.
+        (Err(Fault::Unknown(_)), _) => Duration::ZERO,
+        (Err(Fault::Wait(_)), _) => context.pace.soon,
+        (Err(_), _) => context.pace.rarely,
+        (Ok(()), Some(step)) if !step.is_routine() => Duration::ZERO,
+        (Ok(()), _) => match decision.look_again {
+            LookAgain::Soon => context.pace.soon,
+            LookAgain::Steady => context.pace.steady,
+            LookAgain::Rarely => context.pace.rarely,
+        },
+    }
+}
+
+async fn performed(
+    object: &DatabaseMigration,
+    context: &Context,
+    goal: &Goal,
+    step: &Step,
+    outcome: &Result<(), Fault>,
+) {
+    let word = outcome.as_ref().map_or_else(Fault::class, |()| "ok");
+    context.metrics.steps.get_or_create(&Performed { action: step.action(), outcome: word }).inc();
+    let on = step.on(goal);
+    match outcome {
+        Ok(()) if step.is_routine() => {
+            tracing::debug!(migration = goal.migration.resource(), action = step.action(), on, "step");
+        }
+        Ok(()) => {
+            tracing::info!(migration = goal.migration.resource(), action = step.action(), on, "step");
+            publish::note(object, context, step.action(), &format!("{} on {on}", step.action())).await;
+        }
+        Err(fault) => tracing::warn!(
+            migration = goal.migration.resource(),
+            action = step.action(),
+            on,
+            class = fault.class(),
+            fault = fault.message(),
+            "step failed"
+        ),
+    }
+}
+
+async fn refuse(
+    object: &DatabaseMigration,
+    context: &Context,
+    blocked: &Blocked,
+    now: Timestamp,
+) -> Result<Duration, Fault> {
+    publish::refused(object, context, blocked, now).await?;
+    Ok(context.pace.rarely)
+}

@@ -11,6 +11,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod cli;
 pub mod database;
 pub mod duration;
 pub mod fault;

@@ -1,0 +1,74 @@
+//! The verbs and their flags, as types.
+
+pub mod crds;
+pub mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Carries a running application and its PostgreSQL database to AWS, gradually and reversibly.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the operator.
+    Run(Run),
+    /// Print the CRDs, or write them to a folder.
+    Crds(Crds),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where /metrics, /healthz and /readyz listen.
+    #[arg(long, default_value = "0.0.0.0:8080", env = "SLIPWAY_HEALTH_ADDRESS")]
+    pub health_address: SocketAddr,
+    /// YAML file that maps namespaces to AWS accounts: `namespaces: {<namespace>: {accountID, region, roleARN, externalID}}`.
+    /// Without it every namespace uses the operator's own identity in --region.
+    #[arg(long, env = "SLIPWAY_ACCOUNTS")]
+    pub accounts: Option<PathBuf>,
+    /// AWS region if there is no accounts file.
+    #[arg(long, default_value = "us-east-1", env = "AWS_REGION")]
+    pub region: String,
+    /// Seconds between looks while AWS is at work.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub poll: Duration,
+    /// Log as JSON lines, or as text for a terminal.
+    #[arg(long, value_enum, default_value = "json")]
+    pub log: LogFormat,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person.
+    Text,
+}
+
+/// Flags of `crds`.
+#[derive(Debug, Args)]
+pub struct Crds {
+    /// The folder to write one file for each kind to; printed if left out.
+    #[arg(long)]
+    pub write: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|s| (0.05..=60.0).contains(s))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "a number of seconds from 0.05 to 60".to_owned())
+}

@@ -1,0 +1,48 @@
+//! `slipway run`: the operator, until it is told to stop.
+
+use futures::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{LogFormat, Run};
+use crate::database::context::Pace;
+use crate::operator::accounts::Accounts;
+use crate::operator::{self, Settings};
+
+/// Runs the operator until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When it can't start: what was attempted, and why it failed.
+pub async fn run(flags: Run) -> Result<(), String> {
+    log(flags.log);
+    let accounts = match &flags.accounts {
+        None => Accounts::Own { region: flags.region },
+        Some(path) => {
+            let yaml = std::fs::read_to_string(path)
+                .map_err(|error| format!("reading the accounts file {}: {error}", path.display()))?;
+            Accounts::parse(&yaml).map_err(|error| format!("{}: {error}", path.display()))?
+        }
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("listening for SIGTERM: {error}"))?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: letting running steps finish"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("interrupt: letting running steps finish"),
+        }
+    }
+    .boxed()
+    .shared();
+    let pace = Pace { soon: flags.poll, ..Pace::default() };
+    operator::run(Settings { health_address: flags.health_address, accounts, pace }, stop)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+fn log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.init(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Perform one step, idempotently, with a permit. A step that was half done is found by the next look and done again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource, ResourceExt};
+use serde_json::json;
+
+use crate::api::condition::Reason;
+use crate::api::database::{DatabaseMigration, TableSelector};
+use crate::api::{FIELD_MANAGER, FINALIZER};
+use crate::aws::dms::settings::{table_mappings, task_settings};
+use crate::aws::dms::{NewInstance, NewTask};
+use crate::aws::{Aws, Ownership};
+use crate::database::context::Memory;
+use crate::database::decide::{Step, wanted};
+use crate::database::goal::{Goal, InstanceGoal};
+use crate::database::material::Material;
+use crate::database::observe::Means;
+use crate::database::seen::{AwsSeen, Seen};
+use crate::fault::Fault;
+use crate::permit::Permit;
+use crate::postgres::{self, Connection, TableKind};
+use crate::side::Side;
+
+/// How long a heartbeat is waited for on the target before its lag is taken from the one before.
+const BEAT_WAIT: Duration = Duration::from_secs(3);
+
+/// The means to act with.
+pub struct Hands<'a> {
+    /// The Kubernetes API.
+    pub client: &'a Client,
+    /// AWS.
+    pub aws: &'a Aws,
+    /// Sessions and secrets.
+    pub means: &'a Means,
+    /// Proof that this process may act.
+    pub permit: &'a Permit<'a>,
+}
+
+/// Performs `step` on what was seen.
+pub async fn act(
+    hands: &Hands<'_>,
+    object: &DatabaseMigration,
+    goal: &Goal,
+    seen: &Seen,
+    memory: &mut Memory,
+    step: &Step,
+) -> Result<(), Fault> {
+    // What was known of AWS is old from here on.
+    memory.aws = if step.is_routine() { memory.aws.take() } else { None };
+    match step {
+        Step::Claim => claim(hands, object, seen.now).await,
+        Step::Release => release(hands, object).await,
+        Step::FenceTarget
+        | Step::PrepareSource
+        | Step::NoteSlot(_)
+        | Step::Beat
+        | Step::DropSlot(_)
+        | Step::DropSourceRecord
+        | Step::DropTargetMarker => database(hands, goal, seen, memory, step).await,
+        Step::ImportCertificate(_)
+        | Step::DeleteCertificate { .. }
+        | Step::CreateSubnetGroup
+        | Step::CreateInstance
+        | Step::CreateEndpoint(_)
+        | Step::ModifyEndpoint(_)
+        | Step::TestConnection(_)
+        | Step::CreateTask
+        | Step::StartTask(_)
+        | Step::StopTask
+        | Step::PutAlarm(_)
+        | Step::DeleteAlarms(_)
+        | Step::DeleteTask
+        | Step::DeleteEndpoint(_)
+        | Step::DeleteInstance
+        | Step::DeleteSubnetGroup => aws(hands, goal, seen, memory, step).await,
+    }
+}
+
+/// The intent, before the first effect: the finalizer first, then the status that forbids going back to Plan. Both carry
+/// the resourceVersion, so that a goal that changed since is looked at again first.
+async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) -> Result<(), Fault> {
+    let api = api(hands.client, object);
+    let name = object.name_any();
+    let mut version = object.resource_version();
+    if !object.finalizers().iter().any(|f| f == FINALIZER) {
+        let mut finalizers = object.finalizers().to_vec();
+        finalizers.push(FINALIZER.to_owned());
+        let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        let patched = api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|error| kubernetes("adding the finalizer", &error))?;
+        version = patched.resource_version();
+    }
+    let patch = json!({"metadata": {"resourceVersion": version}, "status": {"provisionedAt": Time(now)}});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&name, &params, &Patch::Merge(patch))
+        .await
+        .map_err(|error| kubernetes("recording status.provisionedAt", &error))?;
+    Ok(())
+}
+
+async fn release(hands: &Hands<'_>, object: &DatabaseMigration) -> Result<(), Fault> {
+    let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+    let patch =
+        json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    match api(hands.client, object)
+        .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(kubernetes("removing the finalizer", &error)),
+    }
+}
+
+fn api(client: &Client, object: &DatabaseMigration) -> Api<DatabaseMigration> {
+    Api::namespaced(client.clone(), object.meta().namespace.as_deref().unwrap_or_default())
+}
+
+/// What a failed call to Kubernetes means.
+pub fn kubernetes(doing: &str, error: &kube::Error) -> Fault {
+    match error {
+        kube::Error::Api(status) if status.is_conflict() => {
+            Fault::Wait(format!("{doing}: the resource changed meanwhile"))
+        }
+        kube::Error::Api(status) if status.is_not_found() => Fault::Wait(format!("{doing}: it is gone")),
+        kube::Error::Api(status) if status.is_forbidden() => Fault::blocked(
+            Reason::AccessDenied,
+            format_args!("{doing}: the operator may not"),
+            "Install the chart's roles of this version",
+        ),
+        kube::Error::Api(status) => {
+            Fault::Again(format!("{doing} failed: {} ({})", status.reason, status.code))
+        }
+        _ => Fault::Unknown(format!("{doing}: the API server did not answer")),
+    }
+}
+
+async fn database(
+    hands: &Hands<'_>,
+    goal: &Goal,
+    seen: &Seen,
+    memory: &mut Memory,
+    step: &Step,
+) -> Result<(), Fault> {
+    let permit = hands.permit;
+    let migration = |side| -> Result<postgres::Migration, Fault> {
+        Ok(postgres::Migration {
+            resource: goal.migration.resource(),
+            uid: goal.migration.uid.clone(),
+            dms_role: material(hands, side)?.replication.username.clone(),
+        })
+    };
+    match step {
+        Step::FenceTarget => {
+            memory.seen.fenced_at = Some(seen.now);
+            let selection = &goal.tables;
+            postgres::fence_target(session(hands, Side::Target)?, permit, &migration(Side::Target)?, selection)
+                .await
+        }
+        Step::PrepareSource => {
+            postgres::prepare_source(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
+        }
+        Step::NoteSlot(slot) => postgres::note_slot(session(hands, Side::Source)?, permit, slot).await,
+        Step::Beat => {
+            let (source, target) = (session(hands, Side::Source)?, session(hands, Side::Target)?);
+            let lag = postgres::beat(source, target, permit, BEAT_WAIT).await?;
+            memory.seen.lag = Some(lag);
+            Ok(())
+        }
+        Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
+        Step::DropSourceRecord => {
+            postgres::drop_source_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
+        }
+        Step::DropTargetMarker => {
+            postgres::drop_target_marker(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
+        }
+        other => Err(Fault::Bug(format!("{} is no step of the databases", other.action()))),
+    }
+}
+
+async fn aws(
+    hands: &Hands<'_>,
+    goal: &Goal,
+    seen: &Seen,
+    memory: &mut Memory,
+    step: &Step,
+) -> Result<(), Fault> {
+    let (permit, dms, names) = (hands.permit, &hands.aws.dms, &goal.names);
+    let ours = &Ownership { uid: goal.migration.uid.clone(), resource: goal.migration.resource() };
+    let there = seen.aws.as_ref().map_err(Clone::clone)?;
+    match step {
+        Step::ImportCertificate(side) => {
+            let identifier = wanted::certificate(goal, seen, *side).ok_or_else(|| vanished("certificate authority"))?;
+            dms.import_certificate(permit, ours, &identifier, &material(hands, *side)?.ca_pem).await
+        }
+        Step::DeleteCertificate { arn, .. } => dms.delete_certificate(permit, ours, arn).await,
+        Step::CreateSubnetGroup => {
+            dms.create_subnet_group(permit, ours, &names.subnet_group, &managed(goal)?.subnet_ids).await
+        }
+        Step::DeleteSubnetGroup => dms.delete_subnet_group(permit, ours, &names.subnet_group).await,
+        Step::CreateInstance => dms.create_instance(permit, ours, &new_instance(goal)?).await,
+        Step::DeleteInstance => dms.delete_instance(permit, ours, &instance_arn(there)?).await,
+        Step::CreateEndpoint(side) | Step::ModifyEndpoint(side) => {
+            let settings = wanted::endpoint(goal, seen, there, *side).ok_or_else(|| vanished("certificate"))?;
+            let password = &material(hands, *side)?.replication.password;
+            // A connection test of before proves nothing of what is now there.
+            *memory.seen.tested_at.get_mut(*side) = None;
+            if matches!(step, Step::CreateEndpoint(_)) {
+                dms.create_endpoint(permit, ours, names.endpoints.get(*side), &settings, password).await
+            } else {
+                dms.modify_endpoint(permit, ours, &endpoint_arn(there, *side)?, &settings, password).await
+            }
+        }
+        Step::DeleteEndpoint(side) => dms.delete_endpoint(permit, ours, &endpoint_arn(there, *side)?).await,
+        Step::TestConnection(side) => {
+            *memory.seen.tested_at.get_mut(*side) = Some(seen.now);
+            let (instance, endpoint) = (instance_arn(there)?, endpoint_arn(there, *side)?);
+            dms.test_connection(permit, ours, &instance, &endpoint).await
+        }
+        Step::CreateTask => dms.create_task(permit, ours, &new_task(goal, seen, there)?).await,
+        Step::StartTask(start) => dms.start_task(permit, ours, &task_arn(there)?, *start).await,
+        Step::StopTask => dms.stop_task(permit, ours, &task_arn(there)?).await,
+        Step::DeleteTask => dms.delete_task(permit, ours, &task_arn(there)?).await,
+        Step::PutAlarm(alarm) => hands.aws.cloudwatch.put_alarm(permit, ours, alarm).await,
+        Step::DeleteAlarms(alarms) => hands.aws.cloudwatch.delete_alarms(permit, ours, alarms).await,
+        other => Err(Fault::Bug(format!("{} is no step of AWS", other.action()))),
+    }
+}
+
+fn session<'a>(hands: &Hands<'a>, side: Side) -> Result<&'a Connection, Fault> {
+    hands.means.sessions.get(side).as_deref().ok_or_else(|| Fault::Again(format!("no session with the {side}")))
+}
+
+fn material<'a>(hands: &Hands<'a>, side: Side) -> Result<&'a Material, Fault> {
+    hands.means.material.get(side).as_ref().ok_or_else(|| Fault::Again(format!("no Secrets of the {side}")))
+}
+
+fn vanished(what: &str) -> Fault {
+    Fault::Wait(format!("the {what} is not there any more"))
+}
+
+fn instance_arn(there: &AwsSeen) -> Result<String, Fault> {
+    there.instance.as_ref().map(|i| i.arn.clone()).ok_or_else(|| vanished("replication instance"))
+}
+
+fn endpoint_arn(there: &AwsSeen, side: Side) -> Result<String, Fault> {
+    there.endpoints.get(side).as_ref().map(|e| e.arn.clone()).ok_or_else(|| vanished("endpoint"))
+}
+
+fn task_arn(there: &AwsSeen) -> Result<String, Fault> {
+    there.task.as_ref().map(|t| t.arn.clone()).ok_or_else(|| vanished("task"))
+}
+
+fn managed(goal: &Goal) -> Result<&crate::api::database::ManagedInstance, Fault> {
+    match &goal.instance {
+        InstanceGoal::Managed(managed) => Ok(managed),
+        InstanceGoal::Existing { .. } => {
+            Err(Fault::Bug("an existing replication instance is never changed".to_owned()))
+        }
+    }
+}
+
+fn new_instance(goal: &Goal) -> Result<NewInstance, Fault> {
+    let managed = managed(goal)?;
+    Ok(NewInstance {
+        identifier: goal.names.instance.clone(),
+        class: managed.class.clone(),
+        storage_gib: managed.storage_gib,
+        multi_az: managed.multi_az,
+        engine_version: managed.engine_version.clone(),
+        subnet_group: goal.names.subnet_group.clone(),
+        security_group_ids: managed.security_group_ids.clone(),
+        kms_key_arn: managed.kms_key_arn.clone(),
+    })
+}
+
+fn new_task(goal: &Goal, seen: &Seen, there: &AwsSeen) -> Result<NewTask, Fault> {
+    let source = seen.database.source.as_ref().map_err(Clone::clone)?;
+    let mut exclude = goal.tables.exclude.clone();
+    // DMS would load a partitioned parent beside its partitions: every row twice.
+    exclude.extend(source.tables.iter().filter(|table| table.kind == TableKind::Partitioned).map(|table| {
+        TableSelector { schema: table.schema.clone(), name: table.name.clone() }
+    }));
+    Ok(NewTask {
+        identifier: goal.names.task.clone(),
+        instance_arn: instance_arn(there)?,
+        source_endpoint_arn: endpoint_arn(there, Side::Source)?,
+        target_endpoint_arn: endpoint_arn(there, Side::Target)?,
+        table_mappings: table_mappings(&goal.tables.include, &exclude).map_err(Fault::Blocked)?,
+        settings: task_settings(&goal.tuning),
+    })
+}

@@ -1,0 +1,146 @@
+//! What reconciling needs beside the resource: clients, settings, and what this process remembers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::events::Recorder;
+use tokio::sync::Mutex;
+
+use crate::aws::{Account, Aws, CallObserver};
+use crate::database::material::Material;
+use crate::database::seen::{AwsSeen, MemorySeen};
+use crate::metrics::{Call, Metrics};
+use crate::operator::accounts::Accounts;
+use crate::permit::Leadership;
+use crate::postgres::Connection;
+use crate::side::Sides;
+
+/// How often to look again.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// While AWS is at work.
+    pub soon: Duration,
+    /// While replicating; also the pace of the heartbeat.
+    pub steady: Duration,
+    /// While waiting for a person, or at rest.
+    pub rarely: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { soon: Duration::from_secs(2), steady: Duration::from_secs(10), rarely: Duration::from_secs(15) }
+    }
+}
+
+/// Shared by all reconciles of the operator.
+pub struct Context {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// Which namespace uses which AWS account.
+    pub accounts: Accounts,
+    /// Proof that this process may act.
+    pub leadership: Leadership,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    /// Writes events; one for all, since it folds repeats.
+    pub recorder: Recorder,
+    /// How often to look again.
+    pub pace: Pace,
+    clients: Mutex<HashMap<Account, Arc<Aws>>>,
+    memories: std::sync::Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
+}
+
+impl Context {
+    /// With an empty memory.
+    pub fn new(
+        client: Client,
+        accounts: Accounts,
+        leadership: Leadership,
+        metrics: Metrics,
+        recorder: Recorder,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            client,
+            accounts,
+            leadership,
+            metrics,
+            recorder,
+            pace,
+            clients: Mutex::default(),
+            memories: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The clients of an account, made once.
+    pub async fn aws(&self, account: &Account) -> Arc<Aws> {
+        let mut clients = self.clients.lock().await;
+        if let Some(aws) = clients.get(account) {
+            return Arc::clone(aws);
+        }
+        let observer: Arc<dyn CallObserver> = Arc::new(Counted(self.metrics.clone()));
+        let aws = Arc::new(Aws::connect(account, observer).await);
+        clients.insert(account.clone(), Arc::clone(&aws));
+        aws
+    }
+
+    /// What is remembered of a migration.
+    pub fn memory(&self, uid: &str) -> Arc<Mutex<Memory>> {
+        let mut memories = self.memories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(memories.entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets a migration that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.memories.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uid);
+    }
+}
+
+struct Counted(Metrics);
+
+impl CallObserver for Counted {
+    fn called(&self, service: &'static str, operation: &'static str, outcome: &'static str) {
+        self.0.aws_calls.get_or_create(&Call { service, operation, outcome }).inc();
+    }
+}
+
+/// What this process remembers of one migration. All of it may be lost at any moment: the next look finds it again, at the
+/// price of a repeated test or connection.
+#[derive(Default)]
+pub struct Memory {
+    /// The part that decisions may use.
+    pub seen: MemorySeen,
+    /// Open sessions of the operator's role, with what they were opened with.
+    pub sessions: Sides<Option<(Opened, Arc<Connection>)>>,
+    /// With what the login of DMS's role last worked, and when.
+    pub logins: Sides<Option<(Opened, Timestamp)>>,
+    /// Secrets and authorities as last read without a fault.
+    pub material: Option<(Timestamp, Sides<Material>)>,
+    /// What AWS had when everything was last asked, to spare calls while replicating.
+    pub aws: Option<(Timestamp, AwsSeen)>,
+    /// When `CloudWatch` was last asked for the task's own lag.
+    pub task_lag_at: Option<Timestamp>,
+    /// The account behind the credentials, as last checked.
+    pub account_at: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Since when the facts can't be had.
+    pub uncertain_since: Option<Timestamp>,
+    /// The slot's warning was sent.
+    pub slot_warned: bool,
+}
+
+/// What a session was opened with: it is opened anew when any of this changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Opened {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub username: String,
+    pub version: String,
+    pub ca_pem: String,
+}

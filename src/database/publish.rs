@@ -1,0 +1,188 @@
+//! Write the report: the status by server-side apply, events on transitions, gauges.
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use crate::api::FIELD_MANAGER;
+use crate::api::condition::{READY, STALLED};
+use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
+use crate::database::act::kubernetes;
+use crate::database::context::{Context, Memory};
+use crate::database::decide::{Decision, State};
+use crate::database::goal::Goal;
+use crate::database::report::{self, clip};
+use crate::database::seen::Seen;
+use crate::fault::{Blocked, Fault};
+use crate::metrics::Of;
+use crate::postgres::Record;
+
+/// The API refuses an event's note of more than 1 KiB.
+const NOTE_MAX: usize = 1_000;
+
+/// Writes the status if it says something new or is due, tells events, sets gauges.
+pub async fn publish(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> Result<(), Fault> {
+    gauges(context, goal, seen, decision);
+    warn_of_slot(object, context, memory, goal, seen).await;
+    let empty = DatabaseMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    let status = report::status(goal, seen, decision, previous, object.metadata.generation);
+    if !report::is_news(previous, &status) && !report::is_due(previous, decision, seen.now) {
+        return Ok(());
+    }
+    write(object, context, previous, &status).await
+}
+
+/// Says that the spec can't be used.
+pub async fn refused(
+    object: &DatabaseMigration,
+    context: &Context,
+    blocked: &Blocked,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let empty = DatabaseMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    let status = report::refused(blocked, previous, object.metadata.generation, now);
+    if report::is_news(previous, &status) { write(object, context, previous, &status).await } else { Ok(()) }
+}
+
+/// Sends a Normal event.
+pub async fn note(object: &DatabaseMigration, context: &Context, reason: &str, note: &str) {
+    send(object, context, EventType::Normal, reason, reason, note).await;
+}
+
+/// The migration as a metric's label.
+pub fn of(goal: &Goal) -> Of {
+    Of { namespace: goal.migration.namespace.clone(), name: goal.migration.name.clone() }
+}
+
+async fn write(
+    object: &DatabaseMigration,
+    context: &Context,
+    previous: &DatabaseMigrationStatus,
+    status: &DatabaseMigrationStatus,
+) -> Result<(), Fault> {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    let api = Api::<DatabaseMigration>::namespaced(context.client.clone(), namespace);
+    // With the resourceVersion: a status made from an older object must not overwrite a newer one's memory.
+    let patch = json!({
+        "apiVersion": DatabaseMigration::api_version(&()),
+        "kind": DatabaseMigration::kind(&()),
+        "metadata": {"resourceVersion": object.resource_version()},
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(&object.name_any(), &params, &Patch::Apply(patch))
+        .await
+        .map_err(|error| kubernetes("writing the status", &error))?;
+    context.metrics.status_writes.inc();
+    transitions(object, context, previous, status).await;
+    Ok(())
+}
+
+/// Events for what changed: the phase, and the word under Stalled or Ready.
+async fn transitions(
+    object: &DatabaseMigration,
+    context: &Context,
+    old: &DatabaseMigrationStatus,
+    new: &DatabaseMigrationStatus,
+) {
+    if let Some(phase) = &new.phase
+        && old.phase != new.phase
+    {
+        let text = new.next.clone().unwrap_or_default();
+        send(object, context, EventType::Normal, phase, "PhaseChanged", &text).await;
+    }
+    for (kind, type_, action) in [
+        (STALLED, EventType::Warning, "PersonNeeded"),
+        (READY, EventType::Normal, "GoalReached"),
+    ] {
+        let is_true = |status: &DatabaseMigrationStatus| {
+            status
+                .conditions
+                .iter()
+                .find(|c| c.type_ == kind && c.status == "True")
+                .map(|c| (c.reason.clone(), c.message.clone()))
+        };
+        let (before, after) = (is_true(old), is_true(new));
+        if let Some((reason, message)) = &after
+            && before.as_ref().map(|(reason, _)| reason) != Some(reason)
+        {
+            let reason = if kind == READY { "Ready" } else { reason.as_str() };
+            send(object, context, type_, reason, action, message).await;
+        }
+    }
+}
+
+fn gauges(context: &Context, goal: &Goal, seen: &Seen, decision: &Decision) {
+    let of = of(goal);
+    let metrics = &context.metrics;
+    metrics.ready.get_or_create(&of).set(i64::from(matches!(decision.state, State::Ready { .. })));
+    metrics.stalled.get_or_create(&of).set(i64::from(matches!(decision.state, State::Stalled(_))));
+    match seen.memory.lag {
+        Some(lag) if seen.now.duration_since(lag.at) <= crate::database::decide::LAG_FRESH_FOR => {
+            metrics.lag_seconds.get_or_create(&of).set(lag.age.as_secs_f64());
+        }
+        _ => {
+            metrics.lag_seconds.remove(&of);
+        }
+    }
+}
+
+/// A slot that keeps much WAL may fill the source's disk: said once when it begins.
+async fn warn_of_slot(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    seen: &Seen,
+) {
+    let Ok(source) = &seen.database.source else { return };
+    let Record::Present { slots: ours, .. } = &source.record else { return };
+    let heavy = source
+        .slots
+        .iter()
+        .filter(|slot| ours.contains(&slot.name))
+        .find(|slot| slot.retained_bytes.is_some_and(|bytes| bytes > goal.slot_warn_bytes));
+    if let Some(slot) = heavy
+        && !memory.slot_warned
+    {
+        let note = format!(
+            "Slot {} keeps more than {} GiB of WAL on the source's disk. Check that the task runs and keeps up; a stopped task keeps WAL until the disk is full",
+            slot.name,
+            goal.slot_warn_bytes >> 30
+        );
+        send(object, context, EventType::Warning, "SlotRetainsWAL", "Observed", &note).await;
+    }
+    memory.slot_warned = heavy.is_some();
+}
+
+async fn send(
+    object: &DatabaseMigration,
+    context: &Context,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: &str,
+) {
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(clip(note, NOTE_MAX)),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    // An event is a courtesy: the status says the same.
+    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::debug!(%error, reason, "event not sent");
+    }
+}
