@@ -1,0 +1,92 @@
+//! DMS: JSON 1.1.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::world::dms::{Call, Page, Reply};
+use crate::world::{self, Refusal};
+
+/// A request's body as a call. A field that the model lacks is refused rather than ignored.
+pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusal> {
+    let call = match operation {
+        "CreateReplicationSubnetGroup" => Call::CreateReplicationSubnetGroup(read(body)?),
+        "DescribeReplicationSubnetGroups" => Call::DescribeReplicationSubnetGroups(read(body)?),
+        "DeleteReplicationSubnetGroup" => Call::DeleteReplicationSubnetGroup(read(body)?),
+        "CreateReplicationInstance" => Call::CreateReplicationInstance(read(body)?),
+        "DescribeReplicationInstances" => Call::DescribeReplicationInstances(read(body)?),
+        "DeleteReplicationInstance" => Call::DeleteReplicationInstance(read(body)?),
+        "ImportCertificate" => Call::ImportCertificate(read(body)?),
+        "DescribeCertificates" => Call::DescribeCertificates(read(body)?),
+        "DeleteCertificate" => Call::DeleteCertificate(read(body)?),
+        "CreateEndpoint" => Call::CreateEndpoint(read(body)?),
+        "DescribeEndpoints" => Call::DescribeEndpoints(read(body)?),
+        "ModifyEndpoint" => Call::ModifyEndpoint(read(body)?),
+        "DeleteEndpoint" => Call::DeleteEndpoint(read(body)?),
+        "TestConnection" => Call::TestConnection(read(body)?),
+        "DescribeConnections" => Call::DescribeConnections(read(body)?),
+        "CreateReplicationTask" => Call::CreateReplicationTask(read(body)?),
+        "DescribeReplicationTasks" => Call::DescribeReplicationTasks(read(body)?),
+        "StartReplicationTask" => Call::StartReplicationTask(read(body)?),
+        "StopReplicationTask" => Call::StopReplicationTask(read(body)?),
+        "DeleteReplicationTask" => Call::DeleteReplicationTask(read(body)?),
+        "DescribeTableStatistics" => Call::DescribeTableStatistics(read(body)?),
+        "AddTagsToResource" => Call::AddTagsToResource(read(body)?),
+        "RemoveTagsFromResource" => Call::RemoveTagsFromResource(read(body)?),
+        "ListTagsForResource" => Call::ListTagsForResource(read(body)?),
+        other => return Err(Refusal::not_modelled(format!("dms:{other}"))),
+    };
+    Ok(world::Call::Dms(call))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal::new("SerializationException", format!("the AWS stand-in can't read the request: {error}"))
+    })
+}
+
+/// A reply or an error as a body.
+pub(super) fn encode(result: Result<world::Reply, Refusal>) -> String {
+    let value = match result {
+        Ok(world::Reply::Dms(reply)) => value(reply),
+        Ok(other) => json!({ "__type": "InternalFailure", "message": format!("not an answer of DMS: {other:?}") }),
+        Err(Refusal { code, message, resource_arn: None }) => json!({ "__type": code, "message": message }),
+        Err(Refusal { code, message, resource_arn }) => {
+            json!({ "__type": code, "message": message, "resourceArn": resource_arn })
+        }
+    };
+    value.to_string()
+}
+
+fn value(reply: Reply) -> Value {
+    match reply {
+        Reply::SubnetGroup(group) => json!({ "ReplicationSubnetGroup": group }),
+        Reply::SubnetGroups(groups) => page("ReplicationSubnetGroups", groups),
+        Reply::Instance(instance) => json!({ "ReplicationInstance": instance }),
+        Reply::Instances(instances) => page("ReplicationInstances", instances),
+        Reply::Certificate(certificate) => json!({ "Certificate": certificate }),
+        Reply::Certificates(certificates) => page("Certificates", certificates),
+        Reply::Endpoint(endpoint) => json!({ "Endpoint": endpoint }),
+        Reply::Endpoints(endpoints) => page("Endpoints", endpoints),
+        Reply::Connection(connection) => json!({ "Connection": connection }),
+        Reply::Connections(connections) => page("Connections", connections),
+        Reply::Task(task) => json!({ "ReplicationTask": task }),
+        Reply::Tasks(tasks) => page("ReplicationTasks", tasks),
+        Reply::TableStatistics { task_arn, page: tables } => {
+            let mut value = page("TableStatistics", tables);
+            value["ReplicationTaskArn"] = task_arn.into();
+            value
+        }
+        Reply::Tags(tags) => json!({ "TagList": tags }),
+        Reply::Done => json!({}),
+    }
+}
+
+fn page<T: Serialize>(name: &str, page: Page<T>) -> Value {
+    let Page { items, marker } = page;
+    let mut value = json!({ name: items });
+    if let Some(marker) = marker {
+        value["Marker"] = marker.into();
+    }
+    value
+}
