@@ -154,8 +154,7 @@ async fn manage(mut effects: mpsc::Receiver<Effect>, reports: mpsc::Sender<Repor
                     known.stop.send_replace(true);
                 }
                 None => {
-                    let report =
-                        Report::TaskStopped { task_arn, reason: Stopped::Normal, applied_lsn: None };
+                    let report = Report::TaskStopped { task_arn, reason: Stopped::Normal, applied_lsn: None };
                     let _ = reports.send(report).await;
                 }
             },

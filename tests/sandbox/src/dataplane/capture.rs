@@ -191,9 +191,7 @@ impl Capture {
         let room = self.take_room(u32::try_from(bytes / 1024).unwrap_or(ROOM)).await?;
         self.last_sent = end;
         let transaction = Transaction { end, commit_time, changes: ready, _room: room };
-        self.out
-            .send(transaction)
-            .map_err(|_| Failure::Lost("the session that applies has ended".to_owned()))
+        self.out.send(transaction).map_err(|_| Failure::Lost("the session that applies has ended".to_owned()))
     }
 
     async fn take_room(&mut self, size: u32) -> Result<OwnedSemaphorePermit, Failure> {

@@ -272,10 +272,9 @@ pub(super) fn client_config(tls: &Tls) -> Result<Option<Arc<ClientConfig>>, Refu
             .with_custom_certificate_verifier(Arc::new(Lax { chain: None, provider }))
             .with_no_client_auth(),
         Tls::VerifyCa(pem) => {
-            let chain =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider.clone())
-                    .build()
-                    .map_err(|error| unusable(error.to_string()))?;
+            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider.clone())
+                .build()
+                .map_err(|error| unusable(error.to_string()))?;
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Lax { chain: Some(chain), provider }))

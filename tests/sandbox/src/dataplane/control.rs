@@ -10,7 +10,7 @@ use super::{
     connect::Failure,
     replication::Lsn,
 };
-use crate::plane::{Task, TableName};
+use crate::plane::{TableName, Task};
 
 /// A load that was finished.
 #[derive(Clone, Debug)]

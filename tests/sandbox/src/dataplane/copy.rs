@@ -16,7 +16,7 @@ use super::{
     progress::Ledger,
     replication::{Created, Lsn, Replication},
 };
-use crate::plane::{Task, TableName};
+use crate::plane::{TableName, Task};
 
 /// What is to be loaded, and at which snapshot.
 pub(super) struct Load {

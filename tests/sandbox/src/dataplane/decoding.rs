@@ -90,7 +90,8 @@ impl<'a> Reader<'a> {
         }
         if self.take("COMMIT") {
             let start = self.rest().find("(at ").ok_or("a commit time")?;
-            let at = self.rest()[start + 4..].trim_end().strip_suffix(')').ok_or("the end of a commit time")?;
+            let at =
+                self.rest()[start + 4..].trim_end().strip_suffix(')').ok_or("the end of a commit time")?;
             return Ok(Line::Commit { at: at.to_owned() });
         }
         if self.take("message:") {
@@ -316,10 +317,7 @@ mod tests {
                 "table public.t: DELETE: id[integer]:2",
                 change(name("public", "t"), Change::Delete(Some(vec![text("id", "2")]))),
             ),
-            (
-                "table public.t: DELETE: (no-tuple-data)",
-                change(name("public", "t"), Change::Delete(None)),
-            ),
+            ("table public.t: DELETE: (no-tuple-data)", change(name("public", "t"), Change::Delete(None))),
             (
                 "table public.a, public.\"B\": TRUNCATE: restart_seqs cascade",
                 Line::Truncate(vec![name("public", "a"), name("public", "B")]),

@@ -71,8 +71,13 @@ fn count(changes: &mut Changes, kind: Kind, up: bool) {
 }
 
 impl Ledger {
+    fn read(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For news.
     fn book(&self) -> MutexGuard<'_, Book> {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.read();
         book.version += 1;
         book
     }
@@ -173,8 +178,7 @@ impl Ledger {
 
     /// The source has nothing more to read at the moment.
     pub(super) fn reader_idle(&self) {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        book.reading = None;
+        self.read().reading = None;
     }
 
     /// The reader waits until some of what it read is applied.
@@ -205,7 +209,7 @@ impl Ledger {
 
     /// How many changes of a table were captured.
     pub(super) fn captured_of(&self, table: &TableName) -> u64 {
-        let book = self.book();
+        let book = self.read();
         let sum = |changes: &Changes| changes.inserts + changes.updates + changes.deletes;
         book.tables.get(table).map_or(0, |entry| sum(&entry.settled) + sum(&entry.waiting))
     }
@@ -220,19 +224,19 @@ impl Ledger {
 
     /// The last position applied, if any was.
     pub(super) fn applied(&self) -> Option<String> {
-        let applied = self.book().applied;
+        let applied = self.read().applied;
         (applied > Lsn::default()).then(|| applied.to_string())
     }
 
     fn version(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).version
+        self.read().version
     }
 
     /// The news as a report.
     pub(super) fn report(&self, task_arn: &str) -> Report {
         /// After so long without a commit the reader is idle, whether or not the source said so.
         const IDLE: Duration = Duration::from_millis(500);
-        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.read();
         let now = Timestamp::now();
         let age = |commit: Timestamp| now.duration_since(commit).as_secs_f64().max(0.0);
         let tables = book.tables.iter().map(|(table, entry)| TableReport {

@@ -139,7 +139,8 @@ impl Replication {
                             .map_err(transport)?,
                         5 => {
                             let salt = body.as_ref().try_into().unwrap_or([0; 4]);
-                            let (user, password) = (database.username.as_bytes(), database.password.as_bytes());
+                            let (user, password) =
+                                (database.username.as_bytes(), database.password.as_bytes());
                             let hash = md5_hash(user, password, salt);
                             frontend::password_message(hash.as_bytes(), &mut output).map_err(transport)?;
                         }

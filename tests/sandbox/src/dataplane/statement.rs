@@ -130,9 +130,7 @@ mod tests {
         let say = |shape: &Shape, change: Change| statement(&table, shape, &change);
         assert_eq!(
             say(&shape, Change::Insert(row[..3].to_vec())).as_deref(),
-            Some(
-                r#"INSERT INTO "public"."T" ("id", "v") OVERRIDING SYSTEM VALUE VALUES ('1', 'it''s')"#
-            )
+            Some(r#"INSERT INTO "public"."T" ("id", "v") OVERRIDING SYSTEM VALUE VALUES ('1', 'it''s')"#)
         );
         assert_eq!(
             say(&shape, Change::Update { old: None, new: row.clone() }).as_deref(),

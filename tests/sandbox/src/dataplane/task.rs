@@ -29,6 +29,8 @@ use crate::plane::{Report, Start, Stopped, TableName, Task};
 /// Failures without a session in between are borne for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// A session that lived so long was a good one: the next may follow at once.
+const LIVED: Duration = Duration::from_secs(1);
 
 /// Runs a task and reports on it until it has ended.
 pub(super) async fn run(
@@ -111,6 +113,7 @@ impl Run {
         let mut pause = BACKOFF.0;
         loop {
             self.reached = false;
+            let begun = Instant::now();
             let failure = match Box::pin(self.session()).await {
                 Ok(()) => return Stopped::Normal,
                 Err(failure) => failure,
@@ -124,7 +127,10 @@ impl Run {
             };
             tracing::warn!(task = self.task_arn, error = why, "the task's session was lost");
             if self.reached {
-                (failing, pause) = (None, BACKOFF.0);
+                failing = None;
+            }
+            if begun.elapsed() >= LIVED {
+                pause = BACKOFF.0;
             }
             if failing.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                 return Stopped::Recoverable(format!(
@@ -162,8 +168,9 @@ impl Run {
         let (capture, mut transactions) =
             Capture::new(stream, at, followed.clone(), self.ledger.clone(), applied_seen, safe);
         let mut capture = Owned::spawn(capture.run());
-        let reader_ended =
-            |failure: Option<Failure>| failure.unwrap_or(Failure::Lost("the reader of the slot ended".into()));
+        let reader_ended = |failure: Option<Failure>| {
+            failure.unwrap_or(Failure::Lost("the reader of the slot ended".into()))
+        };
 
         if let Some((load, holder)) = load {
             let mut load = Owned::spawn(copy::run(load, holder));
