@@ -84,7 +84,7 @@ SELECT md5('customer ' || (1 + (n * 17) % ({rows} * 10 / 100)))::uuid, 'Kontoaus
 FROM generate_series(1, {rows} * 3 / 100) AS n;
 
 INSERT INTO rates (currency, valid_on, rate, source)
-SELECT c.currency, date '2010-01-01' + d, 1 + (d * c.factor % 99999) / 100000000.0,
+SELECT c.currency, date '2010-01-01' + d::integer, 1 + (d * c.factor % 99999) / 100000000.0,
        CASE WHEN d % 7 = 0 THEN '' ELSE 'ECB' END
 FROM (VALUES ('USD', 7), ('CHF', 11), ('JPY', 13), ('GBP', 17)) AS c (currency, factor),
      generate_series(0, {rows} * 2 / 400 - 1) AS d;

@@ -19,14 +19,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::certificates::Authority;
 use child::Child;
-pub use connect::{Login, connect_local};
 pub(crate) use connect::describe;
+pub use connect::{Login, connect_local};
 use install::{Account, Install};
 
 /// The bootstrap superuser of a sandbox server. It can log in over the socket in the data directory only.
 const SUPERUSER: &str = "postgres";
 /// Crash recovery after [`Server::kill`] is part of a start.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What went wrong with a server or a statement: what was attempted, on what, and why it failed.
@@ -318,7 +318,8 @@ fn make_data_directory(
             .and_then(|()| account.map_or(Ok(()), |account| account.own(path)))
             .map_err(Error::system(format!("making the data directory {}", path.display())))
     };
-    let beside = std::path::absolute(dir).map_err(Error::system(format!("finding {}", dir.display())))?.join(name);
+    let beside =
+        std::path::absolute(dir).map_err(Error::system(format!("finding {}", dir.display())))?.join(name);
     make(&beside)?;
     if fits_socket(&beside) && install.reaches(account, &beside)? {
         return Ok(beside);
@@ -341,4 +342,4 @@ fn free_port() -> Result<u16, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -54,7 +54,12 @@ impl Login {
         let attempt = format!("connecting as {self}");
         let tls = self.tls().map_err(|cause| Error::Sql { attempt: attempt.clone(), cause })?;
         let mut config = tokio_postgres::Config::new();
-        config.host(&self.host).port(self.port).dbname(&self.database).user(&self.user).password(&self.password);
+        config
+            .host(&self.host)
+            .port(self.port)
+            .dbname(&self.database)
+            .user(&self.user)
+            .password(&self.password);
         config.ssl_mode(SslMode::Require).connect_timeout(CONNECT_DEADLINE).application_name(application);
         let (client, connection) = config.connect(tls).await.map_err(Error::sql(attempt))?;
         // How a connection ends is told to whoever uses the client.
@@ -101,7 +106,8 @@ impl Login {
     fn tls(&self) -> Result<MakeRustlsConnect, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("the CA is no PEM certificate: {error}"))?;
+            let certificate =
+                certificate.map_err(|error| format!("the CA is no PEM certificate: {error}"))?;
             roots.add(certificate).map_err(|error| format!("the CA certificate is not usable: {error}"))?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -192,7 +198,8 @@ mod tests {
 
     #[test]
     fn unchecked_tls_is_refused_and_no_password_is_shown() {
-        let error = Login::parse("host=h port=1 dbname=d user=u password=secret sslmode=require").unwrap_err();
+        let error =
+            Login::parse("host=h port=1 dbname=d user=u password=secret sslmode=require").unwrap_err();
         assert!(error.to_string().contains("verify-full"), "{error}");
         let login = Login {
             host: "h".into(),

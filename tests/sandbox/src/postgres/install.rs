@@ -25,7 +25,9 @@ impl Install {
         }
         places.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
         for root in ["/usr/lib/postgresql", "/usr/local", "/opt/homebrew/opt", "/usr"] {
-            places.extend(fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+            places.extend(
+                fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")),
+            );
         }
         let newest = places
             .into_iter()
@@ -46,7 +48,8 @@ impl Install {
     pub(super) fn command(&self, program: &str, account: Option<&Account>) -> Command {
         let mut command = setpriv(account);
         command.arg("--").arg(self.bin.join(program));
-        // Settings of the person who started us are not meant for this server.
+        // Settings and files of the person who started us are not meant for this server.
+        command.env("HOME", "/");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);

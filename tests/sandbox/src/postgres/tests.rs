@@ -30,7 +30,10 @@ async fn a_server_survives_restart_kill_and_pause_and_leaves_nothing() {
     let authority = Authority::new("sandbox databases").unwrap();
     let mut server = Server::start(&scratch.0, "one", &authority).await.unwrap();
     let client = connect_local(&server.superuser_dsn("postgres")).await.unwrap();
-    client.batch_execute("CREATE TABLE kept AS SELECT 7::bigint AS n; CREATE ROLE someone LOGIN PASSWORD 'pw'").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE kept AS SELECT 7::bigint AS n; CREATE ROLE someone LOGIN PASSWORD 'pw'")
+        .await
+        .unwrap();
     let level: String = client.query_one("SHOW wal_level", &[]).await.unwrap().get(0);
     assert_eq!(level, "logical");
 
@@ -43,7 +46,8 @@ async fn a_server_survives_restart_kill_and_pause_and_leaves_nothing() {
         ca: server.ca().to_owned(),
     };
     let encrypted = login.connect("test").await.unwrap();
-    let row = encrypted.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
+    let row =
+        encrypted.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
     assert!(row.get::<_, bool>(0));
 
     // Nobody gets in with the wrong authority, password or host name, nor without TLS.
@@ -55,7 +59,10 @@ async fn a_server_survives_restart_kill_and_pause_and_leaves_nothing() {
     assert!(wrong_password.contains("28P01"), "{wrong_password}");
     let wrong_name = refused(Login { host: "127.0.0.2".into(), ..login.clone() }).await;
     assert!(wrong_name.contains("connecting as someone@127.0.0.2"), "{wrong_name}");
-    let plain = format!("host=127.0.0.1 port={} user=someone password=pw dbname=postgres sslmode=disable", server.port());
+    let plain = format!(
+        "host=127.0.0.1 port={} user=someone password=pw dbname=postgres sslmode=disable",
+        server.port()
+    );
     let plain = connect_local(&plain).await.unwrap_err().to_string();
     assert!(plain.contains("28000"), "{plain}");
 
