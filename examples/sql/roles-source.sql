@@ -11,8 +11,7 @@
 --
 -- The server itself needs, in postgresql.conf (a restart): wal_level = logical, and for max_replication_slots and
 -- max_wal_senders at least 4 more than are in use. In pg_hba.conf: hostssl lines with scram-sha-256 for slipway_dms
--- and slipway_operator, for the database. Slipway and DMS read logical slots through it; nobody needs the keyword
--- "replication" there, which is for physical copies.
+-- and slipway_operator and this database, and, as AWS asks, one for slipway_dms and the keyword replication.
 
 -- While a migration runs, this file would give the application rights that Slipway has taken away on purpose.
 DO $$

@@ -91,7 +91,7 @@ impl Server {
     pub async fn start(dir: &Path, name: &str, authority: &Authority) -> Result<Self, Error> {
         let install = Install::find()?;
         let account = Account::needed()?;
-        let data = make_data_directory(dir, name, &install, account.as_ref())?;
+        let data = make_data_directory(dir, name, account.as_ref())?;
         // From here on the value owns the directory: whatever fails below, dropping it removes what was made.
         let mut server = Self {
             name: name.to_owned(),
@@ -297,20 +297,13 @@ impl Server {
 impl Drop for Server {
     /// For a value that was not stopped, as in a test that failed: ends the server and removes its data.
     fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            child.kill_blocking();
-        }
+        drop(self.child.take());
         // It may be gone already, and nobody could be told if not.
         let _ = fs::remove_dir_all(&self.data);
     }
 }
 
-fn make_data_directory(
-    dir: &Path,
-    name: &str,
-    install: &Install,
-    account: Option<&Account>,
-) -> Result<PathBuf, Error> {
+fn make_data_directory(dir: &Path, name: &str, account: Option<&Account>) -> Result<PathBuf, Error> {
     let make = |path: &Path| -> Result<(), Error> {
         fs::DirBuilder::new()
             .mode(0o700)
@@ -321,7 +314,7 @@ fn make_data_directory(
     let beside =
         std::path::absolute(dir).map_err(Error::system(format!("finding {}", dir.display())))?.join(name);
     make(&beside)?;
-    if fits_socket(&beside) && install.reaches(account, &beside)? {
+    if fits_socket(&beside) && install::reaches(account, &beside)? {
         return Ok(beside);
     }
     fs::remove_dir(&beside).map_err(Error::system(format!("removing {}", beside.display())))?;
@@ -336,9 +329,19 @@ fn fits_socket(directory: &Path) -> bool {
     directory.as_os_str().len() + "/.s.PGSQL.65535".len() <= 107
 }
 
+/// A port below those that the kernel gives to outgoing connections: one of them could take it during a restart.
 fn free_port() -> Result<u16, Error> {
-    let probe = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    Ok(probe.map_err(Error::system("looking for a free port on 127.0.0.1"))?.port())
+    let start = jiff::Timestamp::now().subsec_nanosecond() / 1000;
+    let candidates = (0..100).map(|step: i32| 15_000 + (start.abs() + step * 769) % 15_000);
+    candidates
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| {
+            Error::Missing(
+                "none of 100 ports between 15000 and 30000 is free on 127.0.0.1: end what holds them"
+                    .to_owned(),
+            )
+        })
 }
 
 #[cfg(test)]

@@ -22,8 +22,6 @@ use table::{Key, Seen, Table};
 
 /// A suspect that moved in each of so many rounds is unresolved.
 const ROUNDS: u32 = 20;
-/// How long the target may take to apply a position.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Everything that the text form of a value depends on; and no search path, so that type names come with their schema.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''; SET statement_timeout = 0";
@@ -40,6 +38,8 @@ pub enum Following {
         control_schema: String,
         /// The task's name there.
         task: String,
+        /// How long the target may take to apply a position.
+        patience: Duration,
     },
 }
 
@@ -254,7 +254,7 @@ async fn wait_applied(
     following: &Following,
     lsn: PgLsn,
 ) -> Result<(), Error> {
-    let Following::Position { control_schema, task } = following else { return Ok(()) };
+    let Following::Position { control_schema, task, patience } = following else { return Ok(()) };
     let quoted = table::quote(control_schema);
     let noted = format!("SELECT applied_lsn FROM {quoted}.awsdms_txn_state WHERE task_name = $1");
     // On a source where nobody writes the noted position stands still while the log goes on. A replication confirms to
@@ -263,7 +263,7 @@ async fn wait_applied(
     let confirmed = "SELECT min(confirmed_flush_lsn) FROM pg_replication_slots \
                      WHERE slot_type = 'logical' AND database = current_database()";
     let attempt = || format!("waiting until the target has applied {lsn}");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + *patience;
     loop {
         let row = target.query_opt(&noted, &[task]).await.map_err(Error::sql(attempt()))?;
         let applied: Option<PgLsn> = row.and_then(|row| row.get(0));
@@ -278,7 +278,7 @@ async fn wait_applied(
             let (applied, slots) = (shown(applied), shown(slots));
             return Err(Error::Sql {
                 attempt: attempt(),
-                cause: format!("after {PATIENCE:?} task {task} has applied {applied} and confirmed {slots}"),
+                cause: format!("after {patience:?} task {task} has applied {applied} and confirmed {slots}"),
             });
         }
         sleep(Duration::from_millis(50)).await;

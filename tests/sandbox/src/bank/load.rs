@@ -52,7 +52,7 @@ pub struct Totals {
     pub refused: u64,
     /// The answer was lost: done once or not at all.
     pub unknown: u64,
-    /// Sessions opened again after one was lost or refused.
+    /// Attempts to open a session again after one was lost or refused.
     pub reconnects: u64,
     /// The last error, of whatever kind.
     pub last_error: Option<String>,

@@ -92,7 +92,7 @@ impl Child {
     }
 
     /// As [`Self::kill`], where nothing can be awaited. It tries for five seconds.
-    pub(super) fn kill_blocking(mut self) {
+    fn kill_blocking(&mut self) {
         let Ok(others) = self.kill_all() else { return };
         for _ in 0..500 {
             if self.ended().is_some() && !others.iter().any(is_alive) {
@@ -121,6 +121,13 @@ impl Child {
             children.extend(pid.ok().and_then(look_at).filter(|process| process.parent == self.pid));
         }
         Ok(children)
+    }
+}
+
+impl Drop for Child {
+    /// Whatever was cancelled or failed half-way, no server is left running.
+    fn drop(&mut self) {
+        self.kill_blocking();
     }
 }
 

@@ -57,12 +57,13 @@ impl Install {
         }
         command
     }
+}
 
-    /// Can `account` really write in `directory`? Asked of the kernel, since every parent has a say.
-    pub(super) fn reaches(&self, account: Option<&Account>, directory: &Path) -> Result<bool, Error> {
-        let mut probe = setpriv(account);
-        probe.args(["--", "test", "-w"]).arg(directory);
-        let status = probe.stdin(Stdio::null()).stderr(Stdio::null()).status().map_err(|cause| {
+/// Can `account` really write in `directory`? Asked of the kernel, since every parent has a say.
+pub(super) fn reaches(account: Option<&Account>, directory: &Path) -> Result<bool, Error> {
+    let mut probe = setpriv(account);
+    probe.args(["--", "test", "-w"]).arg(directory);
+    let status = probe.stdin(Stdio::null()).stderr(Stdio::null()).status().map_err(|cause| {
             if cause.kind() == std::io::ErrorKind::NotFound {
                 return Error::Missing(
                     "setpriv, which starts the database servers, is not installed: install it with `apt-get install \
@@ -72,8 +73,7 @@ impl Install {
             }
             Error::System { attempt: "running setpriv".to_owned(), cause }
         })?;
-        Ok(status.success())
-    }
+    Ok(status.success())
 }
 
 /// An account of this machine.
