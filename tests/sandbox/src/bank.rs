@@ -1,1 +1,20 @@
-//! (in work)
+//! The bank: what is migrated, the load on it, and the check that both sides are equal.
+//!
+//! `prepare` makes the database on both servers from the same role files that a bank's DBA would run, `seed` fills the
+//! source, [`Load`] keeps writing to it, and `compare` says whether both sides hold the same rows.
+
+mod compare;
+mod load;
+mod prepare;
+
+pub use compare::{Comparison, Difference, Following, How, compare};
+pub use load::{Config, Load, Totals};
+pub use prepare::{Bank, Passwords, Side, prepare, seed};
+
+/// The bank's database, as the role files name it.
+pub const DATABASE: &str = "payments";
+/// The schema of the bank's tables.
+pub const SCHEMA: &str = "public";
+
+#[cfg(test)]
+mod tests;
