@@ -9,6 +9,7 @@ use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
 use crate::aws::dms::EndpointTls;
 use crate::duration;
 use crate::fault::Blocked;
+use crate::postgres::Selection;
 use crate::side::{Side, Sides};
 
 /// What one migration is to reach, and everything needed to get there.
@@ -102,15 +103,6 @@ pub enum Address {
         /// Its identifier.
         identifier: String,
     },
-}
-
-/// The tables to carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Chosen.
-    pub include: Vec<api::TableSelector>,
-    /// Left out of the chosen.
-    pub exclude: Vec<api::TableSelector>,
 }
 
 /// The replication instance.
