@@ -14,4 +14,5 @@ pub mod aws;
 pub mod fault;
 pub mod permit;
 pub mod postgres;
+pub mod secret;
 pub mod side;
