@@ -2,6 +2,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+pub mod connect;
+mod failure;
+pub mod fence;
+pub mod heartbeat;
+pub mod observe;
+mod privileges;
+pub mod record;
+pub mod selection;
+mod tls;
+
 /// Which server and database this is: what must stay the same over a failover of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -32,7 +42,7 @@ pub struct Server {
     pub missing_privileges: Vec<String>,
     /// Roles, other than superusers, the operator and DMS, that could log in to this database and change a selected table.
     pub writers: Vec<String>,
-    /// Sessions of roles that are neither the operator's nor DMS's nor background workers.
+    /// Client sessions of roles that are neither superusers (nor RDS's own) nor the operator's nor DMS's.
     pub application_sessions: i64,
 }
 
