@@ -152,7 +152,12 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
                 );
                 // A bug is told, too; if that can't be written either, the log has it.
                 let told = database::publish::refused(migration, &context, &blocked, Timestamp::now()).await;
-                tracing::error!(migration = migration.name_any(), fault = fault.message(), told = told.is_ok(), "bug");
+                tracing::error!(
+                    migration = migration.name_any(),
+                    fault = fault.message(),
+                    told = told.is_ok(),
+                    "bug"
+                );
             }
             Err(fault)
         }

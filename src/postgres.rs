@@ -2,15 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-pub mod connect;
+mod connect;
 mod failure;
-pub mod fence;
-pub mod heartbeat;
-pub mod observe;
+mod fence;
+mod heartbeat;
+mod observe;
 mod privileges;
-pub mod record;
-pub mod selection;
+mod record;
+mod selection;
 mod tls;
+
+pub use connect::{ConnectSpec, Connection};
+pub use fence::fence_target;
+pub use heartbeat::beat;
+pub use observe::{Question, observe};
+pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
+pub use selection::Selection;
 
 /// Which server and database this is: what must stay the same over a failover of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +60,7 @@ pub enum Record {
     Absent,
     /// They are there.
     Present {
-        /// `namespace/name` and uid of the migration that holds this database.
+        /// `namespace/name` and uid of the migration that holds this database; the uid is empty once it let go of it.
         migration: String,
         /// See `migration`.
         uid: String,
@@ -61,8 +68,6 @@ pub enum Record {
         holder: String,
         /// The system identifier of the server when the record was made.
         system_identifier: i64,
-        /// The marker table is there.
-        marker: bool,
         /// The slots that the forward task was seen to use, so that only these are ever dropped.
         slots: Vec<String>,
     },

@@ -22,7 +22,8 @@ pub async fn run(flags: Run) -> Result<(), String> {
             Accounts::parse(&yaml).map_err(|error| format!("{}: {error}", path.display()))?
         }
     };
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("listening for SIGTERM: {error}"))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| format!("listening for SIGTERM: {error}"))?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: letting running steps finish"),

@@ -220,10 +220,7 @@ impl Goal {
             (Some(arn), None) => InstanceGoal::Existing { arn: arn.clone() },
             (None, Some(managed)) => InstanceGoal::Managed(managed.clone()),
             _ => {
-                return Err(invalid(
-                    "spec.replication.instance",
-                    "must have exactly one of arn and managed",
-                ));
+                return Err(invalid("spec.replication.instance", "must have exactly one of arn and managed"));
             }
         };
         let alarms = match &spec.alarms {

@@ -133,7 +133,10 @@ async fn authority(client: &Client, namespace: &str, side: Side, reference: &CaR
     } else {
         Err(Fault::blocked(
             Reason::CertificateAuthorityInvalid,
-            format_args!("{field}: key {} of {kind} {} holds no PEM certificate", reference.key, reference.name),
+            format_args!(
+                "{field}: key {} of {kind} {} holds no PEM certificate",
+                reference.key, reference.name
+            ),
             "Put the certificate authority there, beginning with -----BEGIN CERTIFICATE-----",
         ))
     }
@@ -162,9 +165,10 @@ fn unreadable(field: &str, kind: &str, name: &str, error: &kube::Error) -> Fault
             format_args!("{field}: the operator may not get {kind} {name}"),
             "Add this namespace to the chart's value `namespaces`, which grants it get on Secrets and ConfigMaps there",
         ),
-        kube::Error::Api(status) => {
-            Fault::Again(format!("{field}: getting {kind} {name} failed: {} ({})", status.reason, status.code))
-        }
+        kube::Error::Api(status) => Fault::Again(format!(
+            "{field}: getting {kind} {name} failed: {} ({})",
+            status.reason, status.code
+        )),
         _ => Fault::Again(format!("{field}: getting {kind} {name} failed: the API server did not answer")),
     }
 }

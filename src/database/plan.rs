@@ -29,11 +29,7 @@ pub fn steps(goal: &Goal, seen: &Seen) -> Vec<PlanStep> {
             break;
         }
         if step != Step::Claim {
-            steps.push(PlanStep {
-                action: step.action().to_owned(),
-                on: step.on(&goal),
-                reversible: true,
-            });
+            steps.push(PlanStep { action: step.action().to_owned(), on: step.on(&goal), reversible: true });
         }
         assume(&mut goal, &mut seen, &step);
     }
@@ -85,11 +81,11 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
                 source.record = Record::Absent;
             }
         }
-        Step::DropTargetMarker => {
+        Step::ReleaseTarget => {
             if let Ok(target) = &mut seen.database.target
-                && let Record::Present { marker, .. } = &mut target.record
+                && let Record::Present { uid, .. } = &mut target.record
             {
-                *marker = false;
+                uid.clear();
             }
         }
         Step::ImportCertificate(_)
@@ -202,7 +198,7 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::Beat
         | Step::DropSlot(_)
         | Step::DropSourceRecord
-        | Step::DropTargetMarker
+        | Step::ReleaseTarget
         | Step::Release => {}
     }
 }
@@ -213,7 +209,6 @@ fn record(goal: &Goal, holder: &str, system_identifier: i64) -> Record {
         uid: goal.migration.uid.clone(),
         holder: holder.to_owned(),
         system_identifier,
-        marker: true,
         slots: Vec::new(),
     }
 }

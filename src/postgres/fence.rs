@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connect::Connection;
 use super::privileges;
-use super::record::{self, Migration};
+use super::record::{self, Holding};
 use super::selection::Selection;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn fence_target(
     connection: &Connection,
     _permit: &Permit<'_>,
-    migration: &Migration,
+    migration: &Holding,
     selection: &Selection,
 ) -> Result<(), Fault> {
     record::expect(connection, Side::Target)?;
@@ -32,7 +32,7 @@ pub async fn fence_target(
     end_sessions(connection, &migration.dms_role).await
 }
 
-async fn fence(connection: &Connection, migration: &Migration, selection: &Selection) -> Result<(), Fault> {
+async fn fence(connection: &Connection, migration: &Holding, selection: &Selection) -> Result<(), Fault> {
     // Without the first, a table that someone alters would stop all who want to read it while we wait in the queue.
     connection.run("fencing", "SET LOCAL lock_timeout = '500ms'; SET LOCAL synchronous_commit = on").await?;
     record::make(connection, migration, "fenced", &["SELECT", "INSERT", "UPDATE", "DELETE"]).await?;

@@ -6,9 +6,9 @@ use crate::fault::Fault;
 use crate::permit::Permit;
 use crate::side::Side;
 
-/// Whose record it is.
+/// Who holds a database: whose record it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Migration {
+pub struct Holding {
     /// `namespace/name`.
     pub resource: String,
     /// `metadata.uid`.
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS slipway.slot (
 pub async fn prepare_source(
     connection: &Connection,
     _permit: &Permit<'_>,
-    migration: &Migration,
+    migration: &Holding,
 ) -> Result<(), Fault> {
     expect(connection, Side::Source)?;
     let work = make(connection, migration, "source", &["SELECT"]);
@@ -54,7 +54,7 @@ pub async fn prepare_source(
 pub async fn drop_source_record(
     connection: &Connection,
     _permit: &Permit<'_>,
-    migration: &Migration,
+    migration: &Holding,
 ) -> Result<(), Fault> {
     expect(connection, Side::Source)?;
     let work = async {
@@ -75,21 +75,23 @@ pub async fn drop_source_record(
     connection.transaction("removing the record", "", Box::pin(work)).await
 }
 
-/// Removes the marker table from the target, if it is this migration's. What the fence rests on stays, as the fence does.
-pub async fn drop_target_marker(
+/// Lets go of the target, if it is this migration's: the marker table goes, and another migration may take the record
+/// over. The fence stays, and with it the note of what it took away.
+pub async fn release_target(
     connection: &Connection,
     _permit: &Permit<'_>,
-    migration: &Migration,
+    migration: &Holding,
 ) -> Result<(), Fault> {
     expect(connection, Side::Target)?;
     let work = async {
         lock(connection).await?;
         if is_ours(connection, migration).await? {
-            connection.run("dropping slipway.marker", "DROP TABLE IF EXISTS slipway.marker").await?;
+            let release = "DROP TABLE IF EXISTS slipway.marker; UPDATE slipway.token SET uid = ''";
+            connection.run("releasing the target", release).await?;
         }
         Ok(())
     };
-    connection.transaction("removing the marker", "", Box::pin(work)).await
+    connection.transaction("releasing the target", "", Box::pin(work)).await
 }
 
 /// Remembers that a slot is this migration's.
@@ -148,13 +150,14 @@ pub(super) fn expect(connection: &Connection, side: Side) -> Result<(), Fault> {
 /// marker. To be called in a transaction.
 pub(super) async fn make(
     connection: &Connection,
-    migration: &Migration,
+    migration: &Holding,
     holder: &str,
     rights: &[&str],
 ) -> Result<(), Fault> {
     lock(connection).await?;
     if let Some((other, uid)) = claimed(connection).await?
         && uid != migration.uid
+        && !uid.is_empty()
     {
         return Err(Fault::blocked(
             Reason::OtherMigration,
@@ -173,7 +176,8 @@ pub(super) async fn make(
     connection.run("creating the tables of schema slipway", TABLES).await?;
     let claim = "
         INSERT INTO slipway.token (holder, migration, uid, system_identifier)
-        SELECT $1, $2, $3, system_identifier FROM pg_control_system() ON CONFLICT DO NOTHING";
+        SELECT $1, $2, $3, system_identifier FROM pg_control_system()
+        ON CONFLICT (one) DO UPDATE SET migration = excluded.migration, uid = excluded.uid WHERE token.uid = ''";
     let (resource, uid) = (&migration.resource, &migration.uid);
     connection.query("claiming slipway.token", claim, &[&holder, resource, uid]).await?;
     grant_marker(connection, &migration.dms_role, rights).await
@@ -190,7 +194,7 @@ async fn claimed(connection: &Connection) -> Result<Option<(String, String)>, Fa
     Ok(rows.first().map(|row| (row.get(0), row.get(1))))
 }
 
-async fn is_ours(connection: &Connection, migration: &Migration) -> Result<bool, Fault> {
+async fn is_ours(connection: &Connection, migration: &Holding) -> Result<bool, Fault> {
     Ok(claimed(connection).await?.is_some_and(|(_, uid)| uid == migration.uid))
 }
 

@@ -125,7 +125,9 @@ fn identity(goal: &Goal, source: &Server, target: &Server, found: &mut Findings)
     }
     for (side, server) in [(Side::Source, source), (Side::Target, target)] {
         if let Record::Present { migration, uid, system_identifier, .. } = &server.record {
-            if *uid != goal.migration.uid {
+            if uid.is_empty() {
+                // Its migration let go of it; the next one takes it over.
+            } else if *uid != goal.migration.uid {
                 found.block(
                     Reason::OtherMigration,
                     format_args!(

@@ -277,7 +277,8 @@ impl World {
         let mut after = before.clone();
         if let Some(identifier) = call.endpoint_identifier.map(|name| name.to_lowercase()) {
             names::check("EndpointIdentifier", &identifier, 255)?;
-            let taken = |(other, endpoint): (&String, &Endpoint)| *other != arn && endpoint.identifier == identifier;
+            let taken =
+                |(other, endpoint): (&String, &Endpoint)| *other != arn && endpoint.identifier == identifier;
             if self.dms.endpoints.iter().any(taken) {
                 return Err(Refusal::exists("endpoint", &identifier, &arn));
             }
@@ -313,7 +314,8 @@ impl World {
         self.check_tls(&after.ssl_mode, after.certificate.as_ref())?;
         let view = view(&arn, &after);
         self.dms.endpoints.insert(arn.clone(), after);
-        let rows: Vec<_> = self.dms.connections.keys().filter(|(_, endpoint)| *endpoint == arn).cloned().collect();
+        let rows: Vec<_> =
+            self.dms.connections.keys().filter(|(_, endpoint)| *endpoint == arn).cloned().collect();
         for key in rows {
             self.begin_test(&key);
         }
@@ -393,7 +395,9 @@ impl World {
 
     fn check_tls(&self, ssl_mode: &str, certificate: Option<&String>) -> Result<(), Refusal> {
         if !["none", "require", "verify-ca", "verify-full"].contains(&ssl_mode) {
-            return Err(Refusal::value(format!("SslMode {ssl_mode:?} is not none, require, verify-ca or verify-full")));
+            return Err(Refusal::value(format!(
+                "SslMode {ssl_mode:?} is not none, require, verify-ca or verify-full"
+            )));
         }
         if ssl_mode.starts_with("verify") && certificate.is_none() {
             return Err(Refusal::combination(format!("SslMode {ssl_mode} needs CertificateArn")));
