@@ -15,6 +15,7 @@ pub mod cli;
 pub mod database;
 pub mod duration;
 pub mod fault;
+pub mod hex;
 pub mod metrics;
 pub mod operator;
 pub mod permit;

@@ -51,8 +51,13 @@ impl Refusal {
     pub(super) fn is_absent(&self) -> bool {
         matches!(
             self.code.as_deref(),
-            Some("ResourceNotFoundFault" | "DBInstanceNotFound" | "DBInstanceNotFoundFault")
-                | Some("ResourceNotFound" | "ResourceNotFoundException")
+            Some(
+                "ResourceNotFoundFault"
+                    | "DBInstanceNotFound"
+                    | "DBInstanceNotFoundFault"
+                    | "ResourceNotFound"
+                    | "ResourceNotFoundException"
+            )
         )
     }
 }

@@ -3,6 +3,8 @@
 pub mod assess;
 mod deletion;
 mod forward;
+#[cfg(test)]
+mod tests;
 pub mod wanted;
 
 use jiff::SignedDuration;
@@ -406,7 +408,7 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
         return decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon);
     }
     match deletion::next(goal, seen) {
-        Err(Fault::Blocked(blocked)) => {
+        Err(Fault::Blocked(blocked)) | Ok(Found::Stall(blocked)) => {
             let next = blocked_next(&blocked);
             decision(None, State::Stalled(blocked), next, LookAgain::Rarely)
         }
@@ -421,10 +423,6 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
             decision(Some(step), walking(message.clone()), message, LookAgain::Soon)
         }
         Ok(Found::Wait(message)) => decision(None, walking(message.clone()), message, LookAgain::Soon),
-        Ok(Found::Stall(blocked)) => {
-            let next = blocked_next(&blocked);
-            decision(None, State::Stalled(blocked), next, LookAgain::Rarely)
-        }
         Ok(Found::Done) => {
             let message = "nothing is left".to_owned();
             decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon)

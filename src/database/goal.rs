@@ -228,7 +228,7 @@ impl Goal {
             Some(alarms) => Some(AlarmGoal {
                 topic: alarms.sns_topic_arn.clone(),
                 lag_threshold: duration::parse(&alarms.lag_threshold)
-                    .filter(|d| d.is_positive())
+                    .filter(SignedDuration::is_positive)
                     .ok_or_else(|| {
                         invalid("spec.alarms.lagThreshold", "must be a positive duration such as 60s")
                     })?,

@@ -11,6 +11,7 @@ use crate::api::database::{CaKind, CaRef};
 use crate::database::goal::{Goal, SideGoal};
 use crate::database::seen::{Known, MaterialSeen};
 use crate::fault::Fault;
+use crate::hex::hex;
 use crate::secret::Secret;
 use crate::side::{Side, Sides};
 
@@ -43,7 +44,7 @@ impl Material {
         MaterialSeen {
             replication_username: self.replication.username.clone(),
             replication_version: self.replication.version.clone(),
-            ca_fingerprint: digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+            ca_fingerprint: hex(&digest[..4]),
         }
     }
 }

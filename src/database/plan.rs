@@ -12,6 +12,7 @@ use crate::aws::dms::{
 use crate::database::decide::{self, Step, wanted};
 use crate::database::goal::Goal;
 use crate::database::seen::{AwsSeen, Seen};
+use crate::hex::hex;
 use crate::postgres::{Lag, Record};
 use crate::side::Side;
 
@@ -46,7 +47,7 @@ pub fn hash(steps: &[PlanStep]) -> String {
         }
         hasher.update([u8::from(step.reversible)]);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 /// What is seen after a step that had its expected effect.

@@ -37,7 +37,7 @@ pub fn assess(goal: &Goal, seen: &Seen) -> Result<Vec<Blocked>, String> {
         }
     }
     if let (Ok(source), Ok(target)) = (&seen.database.source, &seen.database.target) {
-        let started = seen.aws.as_ref().is_ok_and(|aws| has_started(aws));
+        let started = seen.aws.as_ref().is_ok_and(has_started);
         identity(goal, source, target, &mut found);
         source_fit(source, started, &mut found);
         target_fit(goal, source, target, started, &mut found);
