@@ -105,9 +105,9 @@ fn write(
 ) -> Response<Full<Bytes>> {
     let status = result.as_ref().err().map_or(200, |refusal| status(wire, refusal.code));
     let (kind, body) = match wire {
-        Wire::Json => ("application/x-amz-json-1.1", json::encode(result)),
+        Wire::Json => ("application/x-amz-json-1.1", json::encode(result).into_bytes()),
         Wire::Cbor => ("application/cbor", cbor::encode(result)),
-        Wire::Query => ("text/xml", query::encode(operation, result, request_id)),
+        Wire::Query => ("text/xml", query::encode(operation, result, request_id).into_bytes()),
     };
     let mut response = Response::builder()
         .status(status)
