@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::api::FINALIZER;
 use crate::api::condition::Reason;
 use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
-use crate::api::FINALIZER;
 use crate::aws::dms::{
     ConnectionStatus, InstanceStatus, Owner, StartType, StopReason, TableState, TaskStatus, ValidationState,
 };
@@ -208,7 +208,8 @@ fn the_plan_is_the_clean_run_without_what_changes_nothing_outside() {
     assert_eq!(decision.step, None);
     assert!(matches!(decision.state, State::Ready { reason: Reason::Planned, .. }));
     let planned: Vec<String> = steps(&scene.goal, &scene.seen).into_iter().map(|s| s.action).collect();
-    let walked: Vec<&str> = Scene::fresh().walk().into_iter().filter(|a| !["Claim", "Beat"].contains(a)).collect();
+    let walked: Vec<&str> =
+        Scene::fresh().walk().into_iter().filter(|a| !["Claim", "Beat"].contains(a)).collect();
     assert_eq!(planned, walked);
 }
 
@@ -620,7 +621,15 @@ fn rules(scene: &Scene) {
         Step::StartTask(StartType::First) => {
             let task = task.expect("a task");
             assert_eq!(task.started_at, None, "start-replication only once: {decision:?}");
-            let empty = scene.seen.database.target.as_ref().expect("seen").tables.iter().all(|t| t.empty == Some(true));
+            let empty = scene
+                .seen
+                .database
+                .target
+                .as_ref()
+                .expect("seen")
+                .tables
+                .iter()
+                .all(|t| t.empty == Some(true));
             assert!(empty, "never into rows: {decision:?}");
         }
         Step::StartTask(StartType::Resume) => {
