@@ -7,6 +7,8 @@ use super::call::Caller;
 
 mod alarm;
 mod lag;
+#[cfg(test)]
+mod tests;
 
 /// CloudWatch of one account in one region.
 pub struct CloudWatch {

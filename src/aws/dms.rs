@@ -19,6 +19,8 @@ mod read;
 pub mod settings;
 mod tags;
 mod task;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use instance::NewInstance;
