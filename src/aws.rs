@@ -71,19 +71,19 @@ impl Aws {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         let config = Box::pin(config.load()).await;
-        let Some(role) = &account.role_arn else { return Self::new(&config, observer) };
+        let Some(role) = &account.role_arn else { return Self::new(&config, &observer) };
         let mut provider = AssumeRoleProvider::builder(role).session_name("slipway").configure(&config);
         if let Some(external_id) = &account.external_id {
             provider = provider.external_id(external_id);
         }
         let provider = SharedCredentialsProvider::new(Box::pin(provider.build()).await);
-        Self::new(&config.into_builder().credentials_provider(provider).build(), observer)
+        Self::new(&config.into_builder().credentials_provider(provider).build(), &observer)
     }
 
     /// Limits: DMS allows an account 200 calls and 8 more each second in all (AWS DMS user guide, quotas; its other figure
     /// is half of that), and half is left to others. The rest are far below what AWS allows.
-    fn new(config: &SdkConfig, observer: Arc<dyn CallObserver>) -> Self {
-        let caller = |burst, per_second| Caller::new(Limit::new(burst, per_second), Arc::clone(&observer));
+    fn new(config: &SdkConfig, observer: &Arc<dyn CallObserver>) -> Self {
+        let caller = |burst, per_second| Caller::new(Limit::new(burst, per_second), Arc::clone(observer));
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let identity = Arc::new(Identity::new(aws_sdk_sts::Client::new(config), caller(20, 2), region));
         Self {

@@ -1,5 +1,7 @@
 //! For tests: answers the real clients over loopback with replies that were written down before.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +47,7 @@ impl Reply {
         Self { status, content_type: "text/xml", body: body.into(), hang_up: false }
     }
 
-    /// As CloudWatch answers.
+    /// As `CloudWatch` answers.
     pub(crate) fn cbor(status: u16, body: &ciborium::Value) -> Self {
         let mut bytes = Vec::new();
         ciborium::into_writer(body, &mut bytes).unwrap();
@@ -106,7 +108,8 @@ impl Responder {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let counted = Arc::new(Counted::default());
         let url = format!("http://{address}");
-        let aws = Aws::new(&config(&url), Arc::clone(&counted) as _);
+        let observer: Arc<dyn CallObserver> = Arc::clone(&counted) as _;
+        let aws = Aws::new(&config(&url), &observer);
         Self { aws, url, state, counted }
     }
 

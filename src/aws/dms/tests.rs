@@ -1,5 +1,7 @@
 //! DMS's real client against replies written down before.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,6 +17,7 @@ fn ours() -> Ownership {
     Ownership { uid: "u-1".into(), resource: "bank/payments-db".into() }
 }
 
+#[allow(clippy::needless_pass_by_value)] // it is made where it is passed
 fn ok(body: Value) -> Reply {
     Reply::json(200, &body)
 }
@@ -304,4 +307,16 @@ async fn a_lost_answer_to_a_change_is_unknown_and_is_sent_once() {
     assert_eq!(aws.operations(), ["CreateReplicationTask"]);
     assert_eq!(aws.last("CreateReplicationTask")["MigrationType"], "full-load-and-cdc");
     assert_eq!(aws.outcomes(), ["dms CreateReplicationTask unknown"]);
+}
+
+#[tokio::test]
+async fn what_goes_away_between_two_reads_is_absent_and_nobodys() {
+    let task =
+        json!({ "ReplicationTaskIdentifier": "t", "ReplicationTaskArn": "arn:t", "Status": "deleting" });
+    let aws = Responder::start([
+        ("DescribeReplicationTasks", vec![ok(json!({ "ReplicationTasks": [task] }))]),
+        ("ListTagsForResource", vec![Reply::error("ResourceNotFoundFault")]),
+    ])
+    .await;
+    assert_eq!(aws.aws.dms.task("t", &ours()).await.unwrap(), None);
 }

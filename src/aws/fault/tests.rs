@@ -1,5 +1,7 @@
 //! The table of codes, through the real client.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use serde_json::json;
 
 use crate::api::condition::Reason;
@@ -11,6 +13,10 @@ use crate::fault::Fault;
 struct Nobody;
 impl CallObserver for Nobody {
     fn called(&self, _: &'static str, _: &'static str, _: &'static str) {}
+}
+
+fn nobody() -> std::sync::Arc<dyn CallObserver> {
+    std::sync::Arc::new(Nobody)
 }
 
 /// What a code must become when a subnet group is made.
@@ -91,7 +97,7 @@ async fn an_answer_that_is_lost_or_unreadable_matters_to_changes_only() {
 async fn a_refused_connection_was_never_a_request() {
     // Bound and closed again: nobody listens there.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let aws = Aws::new(&config(&format!("http://{address}")), std::sync::Arc::new(Nobody));
+    let aws = Aws::new(&config(&format!("http://{address}")), &nobody());
     let leadership = lead().await;
     let ours = Ownership { uid: "u".into(), resource: "bank/payments-db".into() };
     let made = aws.dms.create_subnet_group(&leadership.permit(), &ours, "g", &[]).await;
@@ -115,7 +121,7 @@ async fn a_role_that_can_not_be_assumed_is_for_a_person_to_mend() {
     let role = Box::pin(role.session_name("slipway").configure(&base).build()).await;
     let role = aws_credential_types::provider::SharedCredentialsProvider::new(role);
     let config = base.into_builder().credentials_provider(role).build();
-    let assumed = Aws::new(&config, std::sync::Arc::new(Nobody));
+    let assumed = Aws::new(&config, &nobody());
     let fault = assumed.dms.table_statistics("arn:task").await.unwrap_err();
     let Fault::Blocked(blocked) = &fault else { panic!("{fault:?}") };
     assert_eq!(blocked.reason, Reason::AccessDenied);
