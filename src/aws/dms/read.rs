@@ -140,7 +140,7 @@ impl Dms {
             }
             let arn = seen.certificate_arn.unwrap_or_default();
             if let Some(owner) = self.owner(ours, &arn).await? {
-                certificates.push(Certificate { owner, arn, identifier });
+                certificates.push(Certificate { arn, identifier, owner });
             }
         }
         Ok(certificates)
