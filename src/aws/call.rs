@@ -47,7 +47,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Nothing has this name (DMS, then RDS and CloudWatch).
+    /// Nothing has this name (DMS, then RDS and `CloudWatch`).
     pub(super) fn is_absent(&self) -> bool {
         matches!(
             self.code.as_deref(),

@@ -1,4 +1,4 @@
-//! CloudWatch, in our words: the alarms of a migration, and DMS's own lag as a second witness.
+//! `CloudWatch`, in our words: the alarms of a migration, and DMS's own lag as a second witness.
 
 use aws_sdk_cloudwatch::Client;
 use jiff::Timestamp;
@@ -7,8 +7,10 @@ use super::call::Caller;
 
 mod alarm;
 mod lag;
+#[cfg(test)]
+mod tests;
 
-/// CloudWatch of one account in one region.
+/// `CloudWatch` of one account in one region.
 pub struct CloudWatch {
     client: Client,
     caller: Caller,
@@ -70,7 +72,7 @@ pub enum MissingData {
     Other(String),
 }
 
-/// An alarm as CloudWatch has it.
+/// An alarm as `CloudWatch` has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenAlarm {
     /// Its definition.

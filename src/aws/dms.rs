@@ -19,6 +19,8 @@ mod read;
 pub mod settings;
 mod tags;
 mod task;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use instance::NewInstance;
@@ -154,7 +156,7 @@ pub enum ConnectionStatus {
 /// A replication task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Its ARN; the tail is the resource id that CloudWatch's dimension wants.
+    /// Its ARN; the tail is the resource id that `CloudWatch`'s dimension wants.
     pub arn: String,
     /// Its identifier.
     pub identifier: String,
@@ -181,7 +183,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// The generated tail of the ARN: the value of CloudWatch's dimension `ReplicationTaskIdentifier`
+    /// The generated tail of the ARN: the value of `CloudWatch`'s dimension `ReplicationTaskIdentifier`
     /// (prometheus-community/yet-another-cloudwatch-exporter, its `task:` pattern; AWS documents it nowhere).
     pub fn resource_id(&self) -> &str {
         self.arn.rsplit(':').next().unwrap_or_default()

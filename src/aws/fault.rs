@@ -45,6 +45,14 @@ where
         }
         SdkError::ServiceError(reply) => {
             let status = reply.raw().status().as_u16();
+            if status < 400 {
+                // The SDK calls a success that it can't parse a service error too.
+                return unanswered(
+                    operation,
+                    &call,
+                    &format!("an answer that can't be read (HTTP {status})"),
+                );
+            }
             refused(operation, &call, error.code(), status, error.request_id())
         }
         _ => unanswered(operation, &call, "it failed in a way that is not known"),
@@ -255,3 +263,6 @@ fn allow(operation: Operation) -> String {
         _ => format!("allow the operator's role {service}:{name}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

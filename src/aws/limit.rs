@@ -51,6 +51,8 @@ impl Limit {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]
@@ -71,7 +73,7 @@ mod tests {
         for _ in 0..4 {
             limit.reserve(now);
         }
-        let later = now + Duration::from_secs(3600);
+        let later = now + Duration::from_hours(1);
         assert_eq!(limit.reserve(later), Duration::ZERO);
         assert_eq!(limit.reserve(later), Duration::ZERO);
         assert_eq!(limit.reserve(later), Duration::from_millis(250));

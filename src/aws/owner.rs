@@ -59,6 +59,8 @@ pub(super) fn value<'a>(tags: &'a [(String, String)], key: &str) -> Option<&'a s
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     fn tag(key: &str, value: &str) -> (String, String) {

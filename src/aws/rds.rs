@@ -66,6 +66,8 @@ fn instance(seen: &DbInstance) -> Instance {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use crate::aws::responder::{Reply, Responder};
 
     fn found(endpoint: &str) -> Reply {

@@ -1,5 +1,7 @@
 //! For tests: answers the real clients over loopback with replies that were written down before.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +15,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use serde_json::Value;
 
 use super::{Aws, CallObserver};
+use crate::permit::Leadership;
 
 /// One reply.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ impl Reply {
         Self { status, content_type: "text/xml", body: body.into(), hang_up: false }
     }
 
-    /// As CloudWatch answers.
+    /// As `CloudWatch` answers.
     pub(crate) fn cbor(status: u16, body: &ciborium::Value) -> Self {
         let mut bytes = Vec::new();
         ciborium::into_writer(body, &mut bytes).unwrap();
@@ -82,6 +85,7 @@ impl CallObserver for Counted {
 /// The server, and clients that speak to it. It ends with its test's runtime.
 pub(crate) struct Responder {
     pub(crate) aws: Aws,
+    url: String,
     state: Arc<Mutex<State>>,
     counted: Arc<Counted>,
 }
@@ -103,8 +107,15 @@ impl Responder {
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
         let counted = Arc::new(Counted::default());
-        let aws = Aws::new(&config(&format!("http://{address}")), Arc::clone(&counted) as _);
-        Self { aws, state, counted }
+        let url = format!("http://{address}");
+        let observer: Arc<dyn CallObserver> = Arc::clone(&counted) as _;
+        let aws = Aws::new(&config(&url), &observer);
+        Self { aws, url, state, counted }
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Every request so far.
@@ -129,6 +140,16 @@ impl Responder {
     }
 }
 
+/// Tests run side by side and leadership is one per process, so they take turns.
+pub(crate) async fn lead() -> Leadership {
+    loop {
+        if let Some(leadership) = Leadership::acquire() {
+            return leadership;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Clients for `url` with credentials that open nothing.
 pub(crate) fn config(url: &str) -> SdkConfig {
     let credentials = Credentials::new("AKIATEST", "test", None, None, "test");
@@ -150,7 +171,7 @@ fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> 
     let (operation, parsed) = if let Some(target) = target {
         (target.rsplit('.').next().unwrap().to_owned(), serde_json::from_slice(body).unwrap())
     } else if let Some((_, operation)) = uri.path().split_once("/operation/") {
-        (operation.to_owned(), ciborium::from_reader(body).unwrap_or(Value::Null))
+        (operation.to_owned(), from_cbor(body))
     } else {
         let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
         (action.to_owned(), Value::String(text.to_string()))
@@ -164,7 +185,10 @@ fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> 
     };
     state.seen.push(Seen { operation, body: parsed });
     drop(state);
-    assert!(!reply.hang_up, "hanging up, as the test asked");
+    if reply.hang_up {
+        // Ends this connection without an answer, and without a panic's report in the test's output.
+        std::panic::resume_unwind(Box::new("hanging up, as the test asked"));
+    }
     Response::builder()
         .status(reply.status)
         .header("content-type", reply.content_type)
@@ -172,4 +196,19 @@ fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> 
         .header("x-amzn-requestid", "1234-abcd")
         .body(Body::from(reply.body))
         .unwrap()
+}
+
+/// CBOR's tags, which mark times, have no place in JSON.
+fn from_cbor(body: &[u8]) -> Value {
+    fn untag(value: ciborium::Value) -> ciborium::Value {
+        match value {
+            ciborium::Value::Tag(_, inner) => untag(*inner),
+            ciborium::Value::Array(items) => ciborium::Value::Array(items.into_iter().map(untag).collect()),
+            ciborium::Value::Map(entries) => {
+                ciborium::Value::Map(entries.into_iter().map(|(key, value)| (key, untag(value))).collect())
+            }
+            other => other,
+        }
+    }
+    untag(ciborium::from_reader(body).unwrap()).deserialized().unwrap()
 }

@@ -67,6 +67,8 @@ fn lag(results: &[MetricDataResult]) -> Option<TaskLag> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     fn result(id: &str, status: StatusCode, points: &[(i64, f64)]) -> MetricDataResult {

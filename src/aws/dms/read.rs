@@ -63,8 +63,9 @@ impl Dms {
         };
         let Some(seen) = found.into_iter().find(is_wanted) else { return Ok(None) };
         let arn = seen.replication_instance_arn.unwrap_or_default();
+        let Some(owner) = self.owner(ours, &arn).await? else { return Ok(None) };
         Ok(Some(Instance {
-            owner: self.owner(ours, &arn).await?,
+            owner,
             arn,
             identifier: seen.replication_instance_identifier.unwrap_or_default(),
             status: words::instance_status(seen.replication_instance_status.as_deref().unwrap_or_default()),
@@ -98,10 +99,11 @@ impl Dms {
         let Some(seen) = found.into_iter().find(is_wanted) else { return Ok(None) };
         let identifier = seen.replication_subnet_group_identifier.unwrap_or_default();
         let arn = self.identity.subnet_group_arn(&identifier).await?;
+        let Some(owner) = self.owner(ours, &arn).await? else { return Ok(None) };
         Ok(Some(SubnetGroup {
             identifier,
             complete: seen.subnet_group_status.as_deref() == Some("Complete"),
-            owner: self.owner(ours, &arn).await?,
+            owner,
         }))
     }
 
@@ -129,7 +131,9 @@ impl Dms {
                 continue;
             }
             let arn = seen.certificate_arn.unwrap_or_default();
-            certificates.push(Certificate { owner: self.owner(ours, &arn).await?, arn, identifier });
+            if let Some(owner) = self.owner(ours, &arn).await? {
+                certificates.push(Certificate { arn, identifier, owner });
+            }
         }
         Ok(certificates)
     }
@@ -231,7 +235,7 @@ impl Dms {
             return Ok(None);
         };
         let owner = self.owner(ours, seen.replication_task_arn().unwrap_or_default()).await?;
-        Ok(Some(words::task(seen, owner)))
+        Ok(owner.map(|owner| words::task(seen, owner)))
     }
 
     /// One row per table of the task; none if it is not there.

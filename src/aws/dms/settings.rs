@@ -138,6 +138,8 @@ fn literal(name: &str) -> Result<String, Blocked> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     fn selector(schema: &str, name: &str) -> TableSelector {

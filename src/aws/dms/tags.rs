@@ -33,17 +33,19 @@ impl Dms {
         }))
     }
 
-    /// Whose a resource is, for a read.
-    pub(super) async fn owner(&self, ours: &Ownership, arn: &str) -> Result<Owner, Fault> {
+    /// Whose a resource is, for a read; `None` if it went away since it was described, which must not look like
+    /// somebody else's.
+    pub(super) async fn owner(&self, ours: &Ownership, arn: &str) -> Result<Option<Owner>, Fault> {
         let key = (arn.to_owned(), ours.uid.clone());
         if self.proved.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
-            return Ok(Owner::Us);
+            return Ok(Some(Owner::Us));
         }
-        let owner = ours.judge(&self.tags(arn).await?.unwrap_or_default());
+        let Some(tags) = self.tags(arn).await? else { return Ok(None) };
+        let owner = ours.judge(&tags);
         if owner == Owner::Us {
             self.proved.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         }
-        Ok(owner)
+        Ok(Some(owner))
     }
 
     /// Reads the owner's tag anew. To be asked in the same call as the change.

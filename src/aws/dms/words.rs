@@ -103,7 +103,7 @@ fn tls(mode: Option<&types::DmsSslModeValue>) -> EndpointTls {
     }
 }
 
-/// AWS shows a PostgreSQL endpoint's address both at its top and among its PostgreSQL settings.
+/// AWS shows a `PostgreSQL` endpoint's address both at its top and among its `PostgreSQL` settings.
 pub(super) fn endpoint_settings(
     endpoint: &types::Endpoint,
     side: Side,
@@ -176,6 +176,8 @@ fn timestamp(time: DateTime) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]
