@@ -91,7 +91,7 @@ async fn absent_is_an_empty_list_and_a_fault_alike() {
         assert_eq!(dms.instance("i", &ours).await.unwrap(), None);
         assert_eq!(dms.instance_by_arn("arn:i", &ours).await.unwrap(), None);
         assert_eq!(dms.subnet_group("g", &ours).await.unwrap(), None);
-        assert_eq!(dms.certificates(&["c".into()], &ours).await.unwrap(), []);
+        assert_eq!(dms.certificates(|identifier| identifier == "c", &ours).await.unwrap(), []);
         assert_eq!(dms.endpoint("e", Side::Source, &ours).await.unwrap(), None);
         assert_eq!(dms.connection("arn:i", "arn:e").await.unwrap(), None);
         assert_eq!(dms.task("t", &ours).await.unwrap(), None);

@@ -304,8 +304,6 @@ fn a_deletion_waits_for_the_source_and_names_the_way_out() {
 
 /// What stands in the way: how the scene is bent, and the word that must be said.
 fn blockers() -> Vec<(Reason, fn(&mut Scene))> {
-    let blocked = |reason| Err(Fault::blocked(reason, "wrong", "mend it"));
-    let _ = blocked;
     vec![
         (Reason::AccountMismatch, |s| {
             s.seen.account = Err(Fault::blocked(Reason::AccountMismatch, "wrong", "mend it"));
