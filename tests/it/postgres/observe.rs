@@ -1,6 +1,6 @@
 //! What an observation says of a database.
 
-use slipway::postgres::TableKind;
+use slipway::postgres::TableKind::{Ordinary, Partitioned, Unlogged};
 use slipway::postgres::observe::{Question, observe};
 use slipway::postgres::selection::Selection;
 use slipway::postgres::{Record, Server};
@@ -40,7 +40,6 @@ async fn the_selected_tables_are_described() {
         .iter()
         .map(|t| (format!("{}.{}", t.schema, t.name), t.kind, t.has_primary_key, t.empty))
         .collect();
-    use TableKind::{Ordinary, Partitioned, Unlogged};
     let expected = [
         ("other.one", Ordinary, true, None), // not readable: nobody knows
         ("public.Transfer Log", Ordinary, true, Some(true)),
