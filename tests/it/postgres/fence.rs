@@ -193,3 +193,17 @@ async fn an_operator_that_is_no_owner_is_told_so_and_nothing_is_changed() {
     assert_eq!(after.writers, ["stranger_app"]);
     assert!(after.missing_privileges.iter().any(|s| s.ends_with("GRANT stranger_owner TO stranger_op")));
 }
+
+#[tokio::test]
+async fn a_reconcile_on_another_thread_may_fence_and_observe() {
+    let database = Database::make("spawned").await;
+    let leadership = leadership().await;
+    let reconcile = async move {
+        let connection = database.open(Side::Target).await;
+        fence_target(&connection, &leadership.permit(), &database.migration("uid-1"), &everything())
+            .await
+            .unwrap();
+        observe(&connection, &database.question()).await.unwrap()
+    };
+    assert_eq!(tokio::spawn(reconcile).await.unwrap().writers, Vec::<String>::new());
+}
