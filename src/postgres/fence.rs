@@ -3,7 +3,7 @@
 //! PostgreSQL answers a REVOKE that achieves nothing with success. So nothing here concludes that the fence stands: that
 //! is judged by the `writers` and `application_sessions` of an observation that began afterwards.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::connect::Connection;
@@ -65,14 +65,16 @@ async fn keep_ourselves_in(connection: &Connection, dms_role: &str) -> Result<()
     Ok(())
 }
 
-/// Every grant that the fence takes away; `$1` are the tables, `$2` is DMS's role.
+/// Every grant that lets a role connect or write; `$1` are the tables, `$2` is DMS's role. `exempt` are those of roles
+/// that keep theirs.
 fn grants() -> String {
     format!(
         "(SELECT e.kind, e.object, e.attribute, quote_ident(pg_get_userbyid(e.grantor)) AS grantor,
                 CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS grantee,
                 e.privilege_type AS privilege, e.is_grantable AS grantable, e.grantor = e.owner AS by_owner,
-                CASE WHEN current_setting('server_version_num')::integer >= 160000
-                     THEN pg_has_role(e.grantor, 'SET') ELSE pg_has_role(e.grantor, 'MEMBER') END AS reachable
+                e.grantee <> 0
+                AND (r.rolname IN (current_user, $2::text) OR r.rolname = ANY ({})
+                     OR CASE WHEN e.kind = 'database' THEN r.rolsuper ELSE e.grantee = e.owner END) AS exempt
            FROM (SELECT 'database' AS kind, quote_ident(d.datname) AS object, '' AS attribute, d.datdba AS owner, a.*
                    FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
                   WHERE d.datname = current_database() AND a.privilege_type IN ('CONNECT', 'TEMPORARY')
@@ -87,98 +89,79 @@ fn grants() -> String {
                    JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped
                   CROSS JOIN LATERAL aclexplode(t.attacl) a
                   WHERE c.oid = ANY ($1) AND a.privilege_type IN ('INSERT', 'UPDATE')) e
-           LEFT JOIN pg_roles r ON r.oid = e.grantee
-          WHERE e.grantee = 0
-             OR NOT (r.rolname IN (current_user, $2::text) OR r.rolname = ANY ({})
-                     OR CASE WHEN e.kind = 'database' THEN r.rolsuper ELSE e.grantee = e.owner END)) g",
+           LEFT JOIN pg_roles r ON r.oid = e.grantee) g",
         privileges::OF_RDS
     )
 }
 
-/// Notes what is about to be taken away. What was noted before stays as it was.
+/// Notes what is about to be taken away, including the right of an exempt role to pass its own on. What was noted before
+/// stays as it was.
 async fn note(connection: &Connection, dms_role: &str, tables: &[u32]) -> Result<(), Fault> {
     let sql = format!(
         "INSERT INTO slipway.token_acl (kind, object, attribute, grantor, grantee, privilege, grantable)
-         SELECT kind, object, attribute, grantor, grantee, privilege, grantable FROM {} ON CONFLICT DO NOTHING",
+         SELECT kind, object, attribute, grantor, grantee, privilege, grantable
+           FROM {} WHERE NOT exempt OR grantable ON CONFLICT DO NOTHING",
         grants()
     );
     connection.query_long("noting the privileges", &sql, &[&tables, &dms_role]).await.map(|_| ())
 }
 
-/// One grant as it stands.
+/// From whom something is revoked on what.
 struct Grant {
     object: String,
     of_database: bool,
     grantor: String,
     grantee: String,
     by_owner: bool,
-    reachable: bool,
 }
 
 async fn revoke(connection: &Connection, dms_role: &str, tables: &[u32]) -> Result<(), Fault> {
     let sql = format!(
-        "SELECT DISTINCT object, kind = 'database', grantor, grantee, by_owner, reachable FROM {} ORDER BY grantor",
+        "SELECT DISTINCT object, kind = 'database', grantor, grantee, by_owner FROM {} WHERE NOT exempt",
         grants()
     );
-    // First all that owners granted, with all that was passed on from there. What then remains is other grantors' own,
-    // and only they can take it back.
-    let mut as_owner_done = false;
-    let mut done: HashSet<String> = HashSet::new();
-    loop {
+    let read = async || {
         let rows = connection.query_long("reading the privileges", &sql, &[&tables, &dms_role]).await?;
-        let grants: Vec<Grant> = rows
-            .iter()
-            .map(|row| Grant {
-                object: row.get(0),
-                of_database: row.get(1),
-                grantor: row.get(2),
-                grantee: row.get(3),
-                by_owner: row.get(4),
-                reachable: row.get(5),
-            })
-            .collect();
-        if !as_owner_done {
-            as_owner_done = true;
-            let statements = statements(grants.iter().filter(|grant| grant.by_owner));
-            connection.run_long("revoking privileges", &statements).await?;
-            continue;
-        }
-        let next =
-            grants.iter().find(|grant| !grant.by_owner && grant.reachable && !done.contains(&grant.grantor));
-        let Some(grantor) = next.map(|grant| grant.grantor.clone()) else { return Ok(()) };
-        let statements =
-            statements(grants.iter().filter(|grant| !grant.by_owner && grant.grantor == grantor));
-        let as_grantor = format!("SET LOCAL ROLE {grantor}; {statements}; SET LOCAL ROLE NONE");
-        connection.run("fencing", "SAVEPOINT as_grantor").await?;
-        match connection.run_long("revoking another grantor's privileges", &as_grantor).await {
-            Ok(()) => {}
-            // This grantor can't, for want of the schema perhaps. The rest of the fence must stand all the same.
-            Err(Fault::Blocked(_)) => connection.run("fencing", "ROLLBACK TO SAVEPOINT as_grantor").await?,
-            Err(fault) => return Err(fault),
-        }
-        done.insert(grantor);
-    }
+        let grants = rows.iter().map(|row| Grant {
+            object: row.get(0),
+            of_database: row.get(1),
+            grantor: row.get(2),
+            grantee: row.get(3),
+            by_owner: row.get(4),
+        });
+        Ok(grants.collect::<Vec<_>>())
+    };
+    let grants = read().await?;
+    let by_owners = grants.iter().filter(|grant| grant.by_owner);
+    let statements = revocations("", by_owners.map(|grant| (grant, grant.grantee.as_str())));
+    connection.run_long("revoking privileges", &statements).await?;
+    // An owner can't take back what another granted; and what is left now was granted by an exempt role, or passed on
+    // from there. Taking its right to pass on takes all that with it, and leaves the role its own.
+    let grants = read().await?;
+    let by_others = grants.iter().filter(|grant| !grant.by_owner);
+    let statements = revocations("GRANT OPTION FOR ", by_others.map(|grant| (grant, grant.grantor.as_str())));
+    connection.run_long("revoking privileges that were passed on", &statements).await
 }
 
-/// Revokes from each object's grantees; objects with the same grantees share a statement. Revoking on a table takes the
+/// Revokes from each object's roles; objects with the same roles share a statement. Revoking on a table takes the
 /// grants on its columns away too.
-fn statements<'a>(grants: impl Iterator<Item = &'a Grant>) -> String {
-    let mut grantees: BTreeMap<(bool, &str), BTreeSet<&str>> = BTreeMap::new();
-    for grant in grants {
-        grantees.entry((grant.of_database, &grant.object)).or_default().insert(&grant.grantee);
+fn revocations<'a>(what: &str, grants: impl Iterator<Item = (&'a Grant, &'a str)>) -> String {
+    let mut roles: BTreeMap<(bool, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (grant, role) in grants {
+        roles.entry((grant.of_database, &grant.object)).or_default().insert(role);
     }
     let mut objects: BTreeMap<(bool, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
-    for ((of_database, object), grantees) in grantees {
-        objects.entry((of_database, grantees)).or_default().push(object);
+    for ((of_database, object), roles) in roles {
+        objects.entry((of_database, roles)).or_default().push(object);
     }
-    let statements = objects.into_iter().map(|((of_database, grantees), objects)| {
-        let what = if of_database {
+    let statements = objects.into_iter().map(|((of_database, roles), objects)| {
+        let on = if of_database {
             "CONNECT, TEMPORARY ON DATABASE"
         } else {
             "INSERT, UPDATE, DELETE, TRUNCATE ON TABLE"
         };
-        let grantees: Vec<&str> = grantees.into_iter().collect();
-        format!("REVOKE {what} {} FROM {} CASCADE", objects.join(", "), grantees.join(", "))
+        let roles: Vec<&str> = roles.into_iter().collect();
+        format!("REVOKE {what}{on} {} FROM {} CASCADE", objects.join(", "), roles.join(", "))
     });
     statements.collect::<Vec<_>>().join("; ")
 }
@@ -218,14 +201,8 @@ mod tests {
     use super::*;
 
     fn grant(object: &str, of_database: bool, grantee: &str) -> Grant {
-        Grant {
-            object: object.to_owned(),
-            of_database,
-            grantor: "owner".to_owned(),
-            grantee: grantee.to_owned(),
-            by_owner: true,
-            reachable: true,
-        }
+        let (object, grantee) = (object.to_owned(), grantee.to_owned());
+        Grant { object, of_database, grantor: "owner".to_owned(), grantee, by_owner: true }
     }
 
     #[test]
@@ -238,11 +215,18 @@ mod tests {
             grant("public.a", false, "app"),
         ];
         assert_eq!(
-            statements(grants.iter()),
+            revocations("", grants.iter().map(|grant| (grant, grant.grantee.as_str()))),
             "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.a, public.c FROM app CASCADE; \
              REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.b FROM etl CASCADE; \
              REVOKE CONNECT, TEMPORARY ON DATABASE bank FROM PUBLIC CASCADE"
         );
-        assert_eq!(statements([].iter()), "");
+        assert_eq!(
+            revocations(
+                "GRANT OPTION FOR ",
+                grants[1..2].iter().map(|grant| (grant, grant.grantor.as_str()))
+            ),
+            "REVOKE GRANT OPTION FOR INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.a FROM owner CASCADE"
+        );
+        assert_eq!(revocations("", [].into_iter()), "");
     }
 }
