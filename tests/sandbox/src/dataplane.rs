@@ -149,15 +149,14 @@ async fn manage(mut effects: mpsc::Receiver<Effect>, reports: mpsc::Sender<Repor
                 );
                 known.running = Some(work.spawn(run).id());
             }
-            Effect::StopTask { task_arn } => match tasks.get(&task_arn) {
-                Some(known) => {
+            Effect::StopTask { task_arn } => {
+                if let Some(known) = tasks.get(&task_arn) {
                     known.stop.send_replace(true);
+                } else {
+                    let reason = Stopped::Normal;
+                    let _ = reports.send(Report::TaskStopped { task_arn, reason, applied_lsn: None }).await;
                 }
-                None => {
-                    let report = Report::TaskStopped { task_arn, reason: Stopped::Normal, applied_lsn: None };
-                    let _ = reports.send(report).await;
-                }
-            },
+            }
         }
     }
 }

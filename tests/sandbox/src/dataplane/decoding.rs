@@ -253,7 +253,7 @@ mod tests {
         Line::Change { table, change }
     }
 
-    /// Lines as a PostgreSQL 15 server wrote them.
+    /// Lines in the forms that servers from 14 on write.
     #[test]
     fn reads_what_a_server_writes() {
         let lines = [

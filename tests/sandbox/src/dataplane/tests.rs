@@ -94,22 +94,30 @@ async fn loads_and_follows_under_writes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn survives_the_loss_of_any_connection() {
-    let mut bench = Bench::new(20_000).await;
+    let mut bench = Bench::new(30_000).await;
     bench.task.settings.validation = false;
     let writer = writers(&bench, false).await;
     let admin = bench.server.admin("postgres").await;
     bench.begin(Start::FullLoadAndCdc).await;
-    let killer = tokio::spawn(async move {
-        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'dms'";
-        let mut killed = 0;
-        for round in 0..40_u64 {
-            tokio::time::sleep(Duration::from_millis(40 + round * 97 % 400)).await;
-            killed += admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let murder = tokio::spawn(async move {
+        // First always when tables are being copied, then at any moment.
+        let while_loading = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'dms'
+            AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'AWS DMS full load' AND query LIKE 'COPY%')";
+        let any = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'dms'";
+        let (mut loads, mut killed) = (0, 0);
+        while loads < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let now = admin.query_one(while_loading, &[]).await.unwrap().get::<_, i64>(0);
+            loads += i64::from(now > 0);
+        }
+        for round in 0..30_u64 {
+            tokio::time::sleep(Duration::from_millis(40 + round * 97 % 700)).await;
+            killed += admin.query_one(any, &[]).await.unwrap().get::<_, i64>(0);
         }
         killed
     });
-    let killed = killer.await.unwrap();
-    assert!(killed > 40, "{killed}");
+    let killed = murder.await.unwrap();
+    assert!(killed > 10, "{killed}");
     writer.stop().await;
     bench.progress(|_, done, _| done).await;
     bench.drain().await;

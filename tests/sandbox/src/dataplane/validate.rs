@@ -25,7 +25,7 @@ use crate::plane::{TableName, Task, Validation};
 /// Rest between two tables: validation must not slow down what it watches.
 const REST: Duration = Duration::from_millis(500);
 /// A table that did not change is looked at again after so long.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// How long a pass waits for the target to arrive where the source was.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// Suspects of one pass. More are left to the next one.

@@ -107,7 +107,7 @@ impl Bench {
     }
 
     pub(super) async fn report(&mut self) -> Report {
-        let next = tokio::time::timeout(Duration::from_secs(120), self.reports.recv()).await;
+        let next = tokio::time::timeout(Duration::from_mins(2), self.reports.recv()).await;
         next.expect("a report in time").expect("a data plane")
     }
 
