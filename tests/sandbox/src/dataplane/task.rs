@@ -32,7 +32,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A session that lived so long was a good one: the next may follow at once.
 const LIVED: Duration = Duration::from_secs(1);
 
-/// Runs a task and reports on it until it has ended.
+/// Runs a task and reports on it until it has ended; the last report is the result.
 pub(super) async fn run(
     task_arn: String,
     task: Task,
@@ -40,7 +40,7 @@ pub(super) async fn run(
     ledger: Ledger,
     stop: watch::Receiver<bool>,
     reports: mpsc::Sender<Report>,
-) {
+) -> Report {
     if !matches!(start, Start::Resume { .. }) {
         ledger.reset();
     }
@@ -72,7 +72,7 @@ pub(super) async fn run(
     drop(run);
     // Nobody left to tell is no reason to fail.
     let _ = reports.send(ledger.report(&task_arn)).await;
-    let _ = reports.send(Report::TaskStopped { task_arn, reason, applied_lsn: ledger.applied() }).await;
+    Report::TaskStopped { task_arn, reason, applied_lsn: ledger.applied() }
 }
 
 /// How far the task's slot has come.
@@ -260,7 +260,7 @@ impl Run {
             }
             self.ledger.load_fails(table);
             return Err(Failure::Fatal(format!(
-                "table {}.{} does not exist on the {missing}; load the schema there first",
+                "table {}.{} does not exist on the {missing} as an ordinary table; load the schema there first",
                 table.schema, table.name
             )));
         }
