@@ -129,7 +129,7 @@ async fn revoke(connection: &Connection, dms_role: &str, tables: &[u32]) -> Resu
             grantee: row.get(3),
             by_owner: row.get(4),
         });
-        Ok(grants.collect::<Vec<_>>())
+        Ok::<_, Fault>(grants.collect::<Vec<_>>())
     };
     let grants = read().await?;
     let by_owners = grants.iter().filter(|grant| grant.by_owner);

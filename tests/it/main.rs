@@ -1,7 +1,5 @@
-//! Everything that needs more than one module, in one binary: it links once.
-
-mod stand_in;
-//! Tests that need more than one file of the product, or a real server.
+//! Everything that needs more than one module or a real server, in one binary: it links once.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod postgres;
+mod stand_in;

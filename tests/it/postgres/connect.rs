@@ -3,7 +3,7 @@
 use slipway::api::condition::Reason;
 use slipway::api::database::TlsMode;
 use slipway::fault::Fault;
-use slipway::postgres::connect::{ConnectSpec, Connection};
+use slipway::postgres::{ConnectSpec, Connection};
 use slipway::secret::Secret;
 use slipway::side::Side;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -161,7 +161,7 @@ async fn a_session_that_was_ended_is_no_longer_usable() {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ended_op'";
     database.admin.batch_execute(sql).await.unwrap();
     for _ in 0..2 {
-        let fault = slipway::postgres::observe::observe(&connection, &database.question()).await.unwrap_err();
+        let fault = slipway::postgres::observe(&connection, &database.question()).await.unwrap_err();
         assert!(matches!(fault, Fault::Again(_)), "{fault:?}");
     }
     assert!(!connection.is_usable());

@@ -3,8 +3,8 @@
 use slipway::api::condition::Reason;
 use slipway::fault::Fault;
 use slipway::postgres::Record;
-use slipway::postgres::fence::fence_target;
-use slipway::postgres::observe::observe;
+use slipway::postgres::fence_target;
+use slipway::postgres::observe;
 use slipway::side::Side;
 
 use super::observe::{pave_roads, writers};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use slipway::fault::Fault;
-use slipway::postgres::fence::fence_target;
-use slipway::postgres::heartbeat::beat;
-use slipway::postgres::record::prepare_source;
+use slipway::postgres::beat;
+use slipway::postgres::fence_target;
+use slipway::postgres::prepare_source;
 use slipway::side::Side;
 
 use super::server::{Database, everything, leadership};

@@ -1,8 +1,8 @@
 //! What an observation says of a database.
 
+use slipway::postgres::Selection;
 use slipway::postgres::TableKind::{Ordinary, Partitioned, Unlogged};
-use slipway::postgres::observe::{Question, observe};
-use slipway::postgres::selection::Selection;
+use slipway::postgres::{Question, observe};
 use slipway::postgres::{Record, Server};
 use slipway::side::Side;
 

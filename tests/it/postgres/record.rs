@@ -3,11 +3,9 @@
 use slipway::api::condition::Reason;
 use slipway::fault::Fault;
 use slipway::postgres::Record;
-use slipway::postgres::fence::fence_target;
-use slipway::postgres::observe::observe;
-use slipway::postgres::record::{
-    drop_slot, drop_source_record, drop_target_marker, note_slot, prepare_source,
-};
+use slipway::postgres::fence_target;
+use slipway::postgres::observe;
+use slipway::postgres::{drop_slot, drop_source_record, note_slot, prepare_source, release_target};
 use slipway::side::Side;
 
 use super::server::{Database, everything, leadership};
@@ -106,10 +104,10 @@ async fn deletion_takes_the_targets_marker_and_leaves_its_fence() {
     let permit = leadership.permit();
     let migration = database.migration("uid-1");
     fence_target(&connection, &permit, &migration, &everything()).await.unwrap();
-    drop_target_marker(&connection, &permit, &database.migration("uid-2")).await.unwrap();
+    release_target(&connection, &permit, &database.migration("uid-2")).await.unwrap();
     assert_eq!(tables(&database).await, ["marker", "slot", "token", "token_acl"]);
     for _ in 0..2 {
-        drop_target_marker(&connection, &permit, &migration).await.unwrap();
+        release_target(&connection, &permit, &migration).await.unwrap();
     }
     assert_eq!(tables(&database).await, ["slot", "token", "token_acl"]);
     assert!(database.server.client("deleted", "deleted_app").await.is_err());

@@ -12,10 +12,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use slipway::api::database::{TableSelector, TlsMode};
 use slipway::permit::Leadership;
-use slipway::postgres::connect::{ConnectSpec, Connection};
-use slipway::postgres::observe::Question;
-use slipway::postgres::record::Migration;
-use slipway::postgres::selection::Selection;
+use slipway::postgres::Holding;
+use slipway::postgres::Question;
+use slipway::postgres::Selection;
+use slipway::postgres::{ConnectSpec, Connection};
 use slipway::secret::Secret;
 use slipway::side::Side;
 use tokio_postgres::Client;
@@ -257,8 +257,8 @@ impl Database {
         Connection::open(&self.spec(side)).await.unwrap()
     }
 
-    pub(crate) fn migration(&self, uid: &str) -> Migration {
-        Migration { resource: format!("bank/{}", self.name), uid: uid.to_owned(), dms_role: self.role("dms") }
+    pub(crate) fn migration(&self, uid: &str) -> Holding {
+        Holding { resource: format!("bank/{}", self.name), uid: uid.to_owned(), dms_role: self.role("dms") }
     }
 
     pub(crate) fn question(&self) -> Question {
