@@ -41,8 +41,8 @@ pub async fn run(flags: Run) -> Result<(), String> {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
-    // Below this the AWS SDK logs whole requests, passwords included: not even RUST_LOG=trace may show them.
-    let filter = ["aws_smithy_runtime=info", "aws_runtime=info", "aws_config=info", "hyper=info"]
+    // Not even RUST_LOG=trace may show a password.
+    let filter = crate::aws::QUIET
         .into_iter()
         .filter_map(|directive| directive.parse().ok())
         .fold(filter, EnvFilter::add_directive);

@@ -4,6 +4,8 @@ pub mod assess;
 mod deletion;
 mod forward;
 #[cfg(test)]
+pub(crate) mod scene;
+#[cfg(test)]
 mod tests;
 pub mod wanted;
 

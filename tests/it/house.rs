@@ -94,7 +94,9 @@ fn every_field_of_the_spec_is_read_by_code() {
         .filter(|(_, name)| {
             let name = snake(name);
             // Read as a field, or taken apart in a pattern.
-            !code.contains(&format!(".{name}")) && !code.contains(&format!("{name}, ")) && !code.contains(&format!("{name} }}"))
+            !code.contains(&format!(".{name}"))
+                && !code.contains(&format!("{name}, "))
+                && !code.contains(&format!("{name} }}"))
         })
         .map(|(path, _)| path)
         .collect();
@@ -119,7 +121,9 @@ fn every_string_and_list_is_bounded_and_every_field_described() {
                         wrong.push(format!("{what} has no maxLength"));
                     }
                 }
-                Some("array") if property["maxItems"].is_null() => wrong.push(format!("{what} has no maxItems")),
+                Some("array") if property["maxItems"].is_null() => {
+                    wrong.push(format!("{what} has no maxItems"))
+                }
                 _ => {}
             };
             check(property, path);
@@ -148,12 +152,18 @@ fn layers_name_only_what_they_may() {
     for path in files(&source, "rs") {
         let text = fs::read_to_string(&path).unwrap();
         // Comments may speak of anything.
-        let text: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-        let within = |folder: &str| path.starts_with(source.join(folder)) || path == source.join(format!("{folder}.rs"));
+        let text: String =
+            text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let within = |folder: &str| {
+            path.starts_with(source.join(folder)) || path == source.join(format!("{folder}.rs"))
+        };
         let mut forbid = |words: &[&str], why: &str| {
             for word in words {
                 if text.contains(word) {
-                    wrong.push(format!("{} names {word}: {why}", path.strip_prefix(&source).unwrap().display()));
+                    wrong.push(format!(
+                        "{} names {word}: {why}",
+                        path.strip_prefix(&source).unwrap().display()
+                    ));
                 }
             }
         };
@@ -164,9 +174,13 @@ fn layers_name_only_what_they_may() {
             forbid(&["tokio_postgres"], "only src/postgres speaks SQL");
         }
         if within("api") {
-            forbid(&["crate::database", "crate::aws", "crate::postgres", "crate::operator"], "the API imports nothing of ours");
+            forbid(
+                &["crate::database", "crate::aws", "crate::postgres", "crate::operator"],
+                "the API imports nothing of ours",
+            );
         }
-        let pure = within("database/decide") || ["goal", "seen", "plan"].iter().any(|n| within(&format!("database/{n}")));
+        let pure = within("database/decide")
+            || ["goal", "seen", "plan"].iter().any(|n| within(&format!("database/{n}")));
         if pure {
             forbid(&["async ", ".await", "tokio", "Timestamp::now", "std::env"], "decisions are pure");
         }
@@ -203,9 +217,12 @@ fn the_shipped_graph_has_one_tls_stack() {
     let text = String::from_utf8(output.stdout).unwrap();
     let crates: BTreeSet<(&str, &str)> = text
         .lines()
-        .filter_map(|line| line.split_once(" v").map(|(name, rest)| (name, rest.split(' ').next().unwrap_or(rest))))
+        .filter_map(|line| {
+            line.split_once(" v").map(|(name, rest)| (name, rest.split(' ').next().unwrap_or(rest)))
+        })
         .collect();
-    let versions = |name: &str| -> Vec<&str> { crates.iter().filter(|(n, _)| *n == name).map(|(_, v)| *v).collect() };
+    let versions =
+        |name: &str| -> Vec<&str> { crates.iter().filter(|(n, _)| *n == name).map(|(_, v)| *v).collect() };
     for banned in ["ring", "openssl", "openssl-sys", "native-tls", "chrono"] {
         assert!(versions(banned).is_empty(), "{banned} is shipped; `cargo tree -i {banned}` says by whom");
     }
@@ -234,7 +251,9 @@ fn every_reason_is_explained() {
 #[test]
 fn links_between_pages_are_alive() {
     let mut pages = files(&root().join("docs"), "md");
-    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    pages.extend(
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root().join(name)),
+    );
     let mut dead = Vec::new();
     for page in pages {
         let text = fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
