@@ -50,9 +50,10 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Resp
         (Some(_), None | Some(Kind::TimeoutAfter | Kind::Stale { .. })) => {
             call.and_then(|call| state.world.call(call, now))
         }
-        (Some(_), Some(fault @ (Kind::Throttle | Kind::Error500 | Kind::AccessDenied | Kind::ExpiredToken))) => {
-            Err(injected(fault, wire, &operation))
-        }
+        (
+            Some(_),
+            Some(fault @ (Kind::Throttle | Kind::Error500 | Kind::AccessDenied | Kind::ExpiredToken)),
+        ) => Err(injected(fault, wire, &operation)),
         (Some(_), Some(Kind::TimeoutBefore)) => {
             state.journal.add(now, &operation, "lost-before");
             return Err(Lost);
@@ -77,12 +78,17 @@ fn recognise(parts: &Parts, body: &[u8]) -> Recognised {
     if let Some(target) = header("x-amz-target") {
         let (service, name) = target.rsplit_once('.').unwrap_or(("", target));
         if service == "AmazonDMSv20160101" {
-            return Recognised { wire: Wire::Json, operation: format!("dms:{name}"), call: json::decode(name, body) };
+            return Recognised {
+                wire: Wire::Json,
+                operation: format!("dms:{name}"),
+                call: json::decode(name, body),
+            };
         }
         let call = Err(Refusal::not_modelled(format!("the service of {target}")));
         return Recognised { wire: Wire::Json, operation: target.to_owned(), call };
     }
-    let form = header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let form = header(CONTENT_TYPE.as_str())
+        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if form {
         let (operation, call) = query::decode(body);
         return Recognised { wire: Wire::Query, operation, call };
@@ -91,12 +97,17 @@ fn recognise(parts: &Parts, body: &[u8]) -> Recognised {
     Recognised { wire: Wire::Json, call: Err(Refusal::not_modelled(&what)), operation: what }
 }
 
-fn write(wire: Wire, operation: &str, result: Result<Reply, Refusal>, request_id: &str) -> Response<Full<Bytes>> {
+fn write(
+    wire: Wire,
+    operation: &str,
+    result: Result<Reply, Refusal>,
+    request_id: &str,
+) -> Response<Full<Bytes>> {
     let status = result.as_ref().err().map_or(200, |refusal| status(wire, refusal.code));
     let (kind, body) = match wire {
-        Wire::Json => ("application/x-amz-json-1.1", json::encode(result)),
+        Wire::Json => ("application/x-amz-json-1.1", json::encode(result).into_bytes()),
         Wire::Cbor => ("application/cbor", cbor::encode(result)),
-        Wire::Query => ("text/xml", query::encode(operation, result, request_id)),
+        Wire::Query => ("text/xml", query::encode(operation, result, request_id).into_bytes()),
     };
     let mut response = Response::builder()
         .status(status)
@@ -141,10 +152,14 @@ fn authentication(wire: Wire) -> Refusal {
 fn injected(fault: Kind, wire: Wire, operation: &str) -> Refusal {
     let query = wire == Wire::Query;
     let (code, message) = match fault {
-        Kind::Throttle => (if query { "Throttling" } else { "ThrottlingException" }, "Rate exceeded".to_owned()),
+        Kind::Throttle => {
+            (if query { "Throttling" } else { "ThrottlingException" }, "Rate exceeded".to_owned())
+        }
         Kind::AccessDenied => (
             if query { "AccessDenied" } else { "AccessDeniedException" },
-            format!("User: arn:aws:sts::111122223333:assumed-role/slipway/slipway is not authorized to perform: {operation}"),
+            format!(
+                "User: arn:aws:sts::111122223333:assumed-role/slipway/slipway is not authorized to perform: {operation}"
+            ),
         ),
         Kind::ExpiredToken => (
             if query { "ExpiredToken" } else { "ExpiredTokenException" },

@@ -6,8 +6,8 @@ use ciborium::Value;
 use jiff::Timestamp;
 
 use crate::world::cloudwatch::{
-    Alarm, AlarmPage, Call, DescribeAlarms, GetMetricData, MetricQuery, MetricResult, PutMetricAlarm, Reply, Series,
-    Statistic,
+    Alarm, AlarmPage, Call, DescribeAlarms, GetMetricData, MetricQuery, MetricResult, PutMetricAlarm, Reply,
+    Series, Statistic,
 };
 use crate::world::{self, Refusal};
 
@@ -79,7 +79,11 @@ fn series(fields: &mut Fields) -> Result<Series, Refusal> {
         let mut dimension = Fields::new("Dimensions", dimension)?;
         dimensions.insert(dimension.needed_text("Name")?, dimension.needed_text("Value")?);
     }
-    Ok(Series { namespace: fields.needed_text("Namespace")?, name: fields.needed_text("MetricName")?, dimensions })
+    Ok(Series {
+        namespace: fields.needed_text("Namespace")?,
+        name: fields.needed_text("MetricName")?,
+        dimensions,
+    })
 }
 
 fn alarm(fields: &mut Fields) -> Result<PutMetricAlarm, Refusal> {
@@ -121,8 +125,10 @@ struct Fields {
 impl Fields {
     fn new(what: &str, value: Value) -> Result<Self, Refusal> {
         let Value::Map(pairs) = value else { return Err(unreadable(&format!("{what} is not a map"))) };
-        let members =
-            pairs.into_iter().filter_map(|(key, value)| key.into_text().ok().map(|key| (key, value))).collect();
+        let members = pairs
+            .into_iter()
+            .filter_map(|(key, value)| key.into_text().ok().map(|key| (key, value)))
+            .collect();
         Ok(Self { what: what.to_owned(), members })
     }
 
@@ -211,7 +217,10 @@ pub(super) fn encode(result: Result<world::Reply, Refusal>) -> Vec<u8> {
 }
 
 fn error(code: &str, message: String) -> Value {
-    map(vec![("__type", Some(format!("com.amazonaws.cloudwatch#{code}").into())), ("message", Some(message.into()))])
+    map(vec![
+        ("__type", Some(format!("com.amazonaws.cloudwatch#{code}").into())),
+        ("message", Some(message.into())),
+    ])
 }
 
 fn value(reply: Reply) -> Value {
@@ -251,8 +260,9 @@ fn result(result: MetricResult) -> Value {
 fn alarm_value(alarm: Alarm) -> Value {
     let Alarm { arn, settings, tags: _, state, state_reason, state_updated, configured } = alarm;
     let texts = |all: Vec<String>| Some(Value::Array(all.into_iter().map(Value::from).collect()));
-    let dimension =
-        |(name, value): (String, String)| map(vec![("Name", Some(name.into())), ("Value", Some(value.into()))]);
+    let dimension = |(name, value): (String, String)| {
+        map(vec![("Name", Some(name.into())), ("Value", Some(value.into()))])
+    };
     let dimensions = settings.series.dimensions.into_iter().map(dimension).collect();
     map(vec![
         ("AlarmName", Some(settings.name.into())),
@@ -286,6 +296,7 @@ fn time(at: Timestamp) -> Value {
 }
 
 fn map(members: Vec<(&str, Option<Value>)>) -> Value {
-    let present = members.into_iter().filter_map(|(name, value)| value.map(|value| (Value::from(name), value)));
+    let present =
+        members.into_iter().filter_map(|(name, value)| value.map(|value| (Value::from(name), value)));
     Value::Map(present.collect())
 }

@@ -46,5 +46,9 @@ pub(super) fn plain(status: u16, body: String) -> Response<Full<Bytes>> {
 
 fn respond_with(status: u16, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     // Only an illegal header value could fail it, and there is none.
-    Response::builder().status(status).header(CONTENT_TYPE, kind).body(Full::new(body.into())).unwrap_or_default()
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, kind)
+        .body(Full::new(body.into()))
+        .unwrap_or_default()
 }

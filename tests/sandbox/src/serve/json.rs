@@ -49,7 +49,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 pub(super) fn encode(result: Result<world::Reply, Refusal>) -> String {
     let value = match result {
         Ok(world::Reply::Dms(reply)) => value(reply),
-        Ok(other) => json!({ "__type": "InternalFailure", "message": format!("not an answer of DMS: {other:?}") }),
+        Ok(other) => {
+            json!({ "__type": "InternalFailure", "message": format!("not an answer of DMS: {other:?}") })
+        }
         Err(Refusal { code, message, resource_arn: None }) => json!({ "__type": code, "message": message }),
         Err(Refusal { code, message, resource_arn }) => {
             json!({ "__type": code, "message": message, "resourceArn": resource_arn })

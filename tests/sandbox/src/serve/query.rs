@@ -18,7 +18,9 @@ pub(super) fn decode(body: &[u8]) -> (String, Result<Call, Refusal>) {
         }
     }
     let (operation, call) = match action.as_str() {
-        "DescribeDBInstances" => ("rds:DescribeDBInstances".to_owned(), Call::DescribeDatabases(Describe { identifier })),
+        "DescribeDBInstances" => {
+            ("rds:DescribeDBInstances".to_owned(), Call::DescribeDatabases(Describe { identifier }))
+        }
         "GetCallerIdentity" => ("sts:GetCallerIdentity".to_owned(), Call::GetCallerIdentity),
         other => {
             let refusal = Refusal::not_modelled(format!("Action={other}"));
@@ -48,7 +50,9 @@ pub(super) fn encode(operation: &str, result: Result<Reply, Refusal>, request_id
         Ok(Reply::Identity { account, arn }) => {
             text("Arn", &arn) + &text("UserId", "AROA5A1D000000000000A:slipway") + &text("Account", &account)
         }
-        Ok(other) => return error("InternalFailure", &format!("not an answer of {operation}: {other:?}"), request_id),
+        Ok(other) => {
+            return error("InternalFailure", &format!("not an answer of {operation}: {other:?}"), request_id);
+        }
         Err(refusal) => return error(refusal.code, &refusal.message, request_id),
     };
     format!(
@@ -80,7 +84,8 @@ fn instance(instance: &Instance) -> String {
         publicly_accessible,
         ca_certificate_identifier,
     } = instance;
-    let group = text("DBParameterGroupName", parameter_group) + &text("ParameterApplyStatus", parameter_apply_status);
+    let group =
+        text("DBParameterGroupName", parameter_group) + &text("ParameterApplyStatus", parameter_apply_status);
     let fields = [
         text("DBInstanceIdentifier", identifier),
         text("DBInstanceArn", arn),

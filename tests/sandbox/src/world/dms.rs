@@ -25,7 +25,9 @@ pub use endpoint::{CreateEndpoint, DeleteEndpoint, EndpointView, ModifyEndpoint}
 pub use filter::{Describe, Filter, Page};
 pub use instance::{CreateReplicationInstance, DeleteReplicationInstance, InstanceView};
 pub use statistics::{DescribeTableStatistics, TableStatisticsView, TaskStatsView};
-pub use subnet_group::{CreateReplicationSubnetGroup, DeleteReplicationSubnetGroup, SubnetGroupView, SubnetView};
+pub use subnet_group::{
+    CreateReplicationSubnetGroup, DeleteReplicationSubnetGroup, SubnetGroupView, SubnetView,
+};
 pub use tags::{AddTagsToResource, ListTagsForResource, RemoveTagsFromResource, Tag};
 pub use task::{CreateReplicationTask, DescribeReplicationTasks, StartReplicationTask, TaskByArn, TaskView};
 
@@ -150,7 +152,10 @@ mod epoch {
     use serde::Serializer;
 
     #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => serializer.serialize_f64(time.as_duration().as_secs_f64()),
             None => serializer.serialize_none(),
@@ -159,25 +164,44 @@ mod epoch {
 }
 
 impl World {
-
     /// Removes a resource, by identifier or ARN, with all that hangs on it. False if there is none.
     pub(super) fn delete_dms_resource(&mut self, name: &str) -> bool {
         let named = |arn: &String, identifier: &String| arn == name || identifier == name;
-        if let Some(arn) = self.dms.tasks.iter().find(|(arn, task)| named(arn, &task.identifier)).map(|(arn, _)| arn.clone()) {
+        if let Some(arn) =
+            self.dms.tasks.iter().find(|(arn, task)| named(arn, &task.identifier)).map(|(arn, _)| arn.clone())
+        {
             self.kill_tasks(|task_arn, _| task_arn == arn);
             return true;
         }
-        if let Some(arn) = self.dms.endpoints.iter().find(|(arn, one)| named(arn, &one.identifier)).map(|(arn, _)| arn.clone()) {
+        if let Some(arn) = self
+            .dms
+            .endpoints
+            .iter()
+            .find(|(arn, one)| named(arn, &one.identifier))
+            .map(|(arn, _)| arn.clone())
+        {
             self.kill_tasks(|_, task| task.uses_endpoint(&arn));
             self.forget_endpoint(&arn);
             return true;
         }
-        if let Some(arn) = self.dms.instances.iter().find(|(arn, one)| named(arn, &one.identifier)).map(|(arn, _)| arn.clone()) {
+        if let Some(arn) = self
+            .dms
+            .instances
+            .iter()
+            .find(|(arn, one)| named(arn, &one.identifier))
+            .map(|(arn, _)| arn.clone())
+        {
             self.kill_tasks(|_, task| task.instance_arn == arn);
             self.forget_instance(&arn);
             return true;
         }
-        if let Some(arn) = self.dms.certificates.iter().find(|(arn, one)| named(arn, &one.identifier)).map(|(arn, _)| arn.clone()) {
+        if let Some(arn) = self
+            .dms
+            .certificates
+            .iter()
+            .find(|(arn, one)| named(arn, &one.identifier))
+            .map(|(arn, _)| arn.clone())
+        {
             self.dms.tags.remove(&arn);
             return self.dms.certificates.remove(&arn).is_some();
         }

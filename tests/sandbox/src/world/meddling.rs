@@ -136,14 +136,20 @@ impl World {
         self.spoilt = Spoilt::default();
     }
 
-    fn fail_task(&mut self, name: &str, reason: StopKind, message: Option<String>) -> Result<(), UnknownThing> {
+    fn fail_task(
+        &mut self,
+        name: &str,
+        reason: StopKind,
+        message: Option<String>,
+    ) -> Result<(), UnknownThing> {
         let (arn, task) = self
             .dms
             .tasks
             .iter_mut()
             .find(|(arn, task)| (*arn == name || task.identifier == name) && task.runs())
             .ok_or_else(|| UnknownThing(format!("running task {name}")))?;
-        let message = message.unwrap_or_else(|| "Last Error: the task was made to fail. Stop Reason".to_owned());
+        let message =
+            message.unwrap_or_else(|| "Last Error: the task was made to fail. Stop Reason".to_owned());
         task.forced = Some(match reason {
             StopKind::Recoverable => Stopped::Recoverable(message),
             StopKind::Fatal => Stopped::Fatal(message),

@@ -65,7 +65,9 @@ impl Client {
     pub async fn run(&self, command: Command) -> Result<String, ClientError> {
         match command {
             Command::List => {
-                let FaultList { faults } = serde_json::from_slice(&self.send(Method::GET, "/_sandbox/faults", String::new()).await?)?;
+                let FaultList { faults } = serde_json::from_slice(
+                    &self.send(Method::GET, "/_sandbox/faults", String::new()).await?,
+                )?;
                 let lines: Result<Vec<String>, _> = faults.iter().map(serde_json::to_string).collect();
                 let lines = lines?;
                 Ok(if lines.is_empty() { "no faults".to_owned() } else { lines.join("\n") })

@@ -51,13 +51,19 @@ impl Command {
                 },
                 message: (!message.is_empty()).then(|| message.join(" ")),
             }),
-            ("lose-connections", ["testing"]) => Order::World(Meddling::LoseConnections { to: RowState::Testing }),
-            ("lose-connections", ["failed"]) => Order::World(Meddling::LoseConnections { to: RowState::Failed }),
+            ("lose-connections", ["testing"]) => {
+                Order::World(Meddling::LoseConnections { to: RowState::Testing })
+            }
+            ("lose-connections", ["failed"]) => {
+                Order::World(Meddling::LoseConnections { to: RowState::Failed })
+            }
             ("delete-resource", [resource]) => {
                 Order::World(Meddling::DeleteResource { resource: (*resource).to_owned() })
             }
             ("no-datapoints", [word]) => Order::World(Meddling::NoDatapoints { on: on(word)? }),
-            ("connection-test-fails", ["off"]) => Order::World(Meddling::ConnectionTestFails { message: None }),
+            ("connection-test-fails", ["off"]) => {
+                Order::World(Meddling::ConnectionTestFails { message: None })
+            }
             ("connection-test-fails", [_, ..]) => {
                 Order::World(Meddling::ConnectionTestFails { message: Some(rest.join(" ")) })
             }
@@ -78,7 +84,8 @@ impl Command {
 
 fn rule(kind: Word, operation: &str, options: &[&str]) -> Result<Rule, WordsError> {
     let operation = operation.to_owned();
-    let mut rule = Rule { operation, kind, times: None, for_seconds: None, lag_seconds: None, access_key: None };
+    let mut rule =
+        Rule { operation, kind, times: None, for_seconds: None, lag_seconds: None, access_key: None };
     for (option, value) in pairs(options)? {
         match option {
             "--times" => rule.times = Some(number(option, value)?),
@@ -162,7 +169,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_usage() {
-        for words in ["", "explode *", "throttle", "throttle * --times", "throttle * --times x", "fail-task t maybe"] {
+        for words in
+            ["", "explode *", "throttle", "throttle * --times", "throttle * --times x", "fail-task t maybe"]
+        {
             assert!(parse(words).expect_err(words).to_string().contains("lose-connections"), "{words}");
         }
     }

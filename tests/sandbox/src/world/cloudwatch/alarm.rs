@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::metric::{Series, Statistic, check_period, floor};
 use super::Reply;
+use super::metric::{Series, Statistic, check_period, floor};
 use crate::world::{Refusal, World};
 
 /// `PutMetricAlarm`, for one metric without expressions.
@@ -93,7 +93,10 @@ impl World {
     pub(super) fn describe_alarms(&self, call: &DescribeAlarms) -> Result<Reply, Refusal> {
         let size = call.max_records.unwrap_or(50);
         if !(1..=100).contains(&size) {
-            return Err(Refusal::new("ValidationError", format!("MaxRecords {size} is not between 1 and 100")));
+            return Err(Refusal::new(
+                "ValidationError",
+                format!("MaxRecords {size} is not between 1 and 100"),
+            ));
         }
         let fits = |alarm: &&Alarm| {
             let name = &alarm.settings.name;
@@ -112,10 +115,15 @@ impl World {
 
     pub(super) fn judge_alarms(&mut self) {
         let now = self.now;
-        let verdicts: Vec<_> =
-            self.cloudwatch.alarms.iter().map(|(name, alarm)| (name.clone(), self.judge(&alarm.settings))).collect();
+        let verdicts: Vec<_> = self
+            .cloudwatch
+            .alarms
+            .iter()
+            .map(|(name, alarm)| (name.clone(), self.judge(&alarm.settings)))
+            .collect();
         for (name, verdict) in verdicts {
-            let (Some((state, reason)), Some(alarm)) = (verdict, self.cloudwatch.alarms.get_mut(&name)) else {
+            let (Some((state, reason)), Some(alarm)) = (verdict, self.cloudwatch.alarms.get_mut(&name))
+            else {
                 continue;
             };
             if alarm.state != state {
@@ -151,7 +159,8 @@ impl World {
         if found == 0 && missing == "missing" {
             return Some(("INSUFFICIENT_DATA", "Insufficient Data: no datapoints were received".to_owned()));
         }
-        let needed = alarm.datapoints_to_alarm.unwrap_or(alarm.evaluation_periods).min(alarm.evaluation_periods);
+        let needed =
+            alarm.datapoints_to_alarm.unwrap_or(alarm.evaluation_periods).min(alarm.evaluation_periods);
         let reason = format!(
             "Threshold Crossed: {breaching} of the last {} periods breach the threshold ({}), {found} with data",
             alarm.evaluation_periods, alarm.threshold
@@ -191,7 +200,10 @@ fn check(call: &PutMetricAlarm) -> Result<(), Refusal> {
         "LessThanOrEqualToThreshold",
     ];
     if !operators.contains(&call.comparison_operator.as_str()) {
-        return refuse(format!("ComparisonOperator {:?} is not one of {operators:?}", call.comparison_operator));
+        return refuse(format!(
+            "ComparisonOperator {:?} is not one of {operators:?}",
+            call.comparison_operator
+        ));
     }
     let missing = ["missing", "notBreaching", "breaching", "ignore"];
     match &call.treat_missing_data {

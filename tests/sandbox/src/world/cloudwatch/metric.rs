@@ -145,7 +145,10 @@ pub(super) fn check_period(seconds: i64) -> Result<(), Refusal> {
     if [10, 20, 30].contains(&seconds) || (seconds > 0 && seconds % 60 == 0) {
         Ok(())
     } else {
-        Err(Refusal::new("ValidationError", format!("Period {seconds} is not 10, 20, 30 or a multiple of 60")))
+        Err(Refusal::new(
+            "ValidationError",
+            format!("Period {seconds} is not 10, 20, 30 or a multiple of 60"),
+        ))
     }
 }
 
@@ -153,8 +156,11 @@ impl World {
     pub(super) fn publish(&mut self) {
         const NAMESPACE: &str = "AWS/DMS";
         let mut news: Vec<(Series, f64)> = Vec::new();
-        for (arn, instance) in self.dms.instances.iter().filter(|(_, instance)| instance.status == "available") {
-            let host = Dimensions::from([("ReplicationInstanceIdentifier".to_owned(), instance.identifier.clone())]);
+        for (arn, instance) in
+            self.dms.instances.iter().filter(|(_, instance)| instance.status == "available")
+        {
+            let host =
+                Dimensions::from([("ReplicationInstanceIdentifier".to_owned(), instance.identifier.clone())]);
             let series = |name: &str, dimensions: &Dimensions| Series {
                 namespace: NAMESPACE.to_owned(),
                 name: name.to_owned(),
@@ -185,7 +191,10 @@ impl World {
 
     pub(super) fn get_metric_data(&self, call: &GetMetricData) -> Result<Reply, Refusal> {
         if call.start >= call.end {
-            return Err(Refusal::new("ValidationError", "The parameter StartTime must be less than the parameter EndTime"));
+            return Err(Refusal::new(
+                "ValidationError",
+                "The parameter StartTime must be less than the parameter EndTime",
+            ));
         }
         if call.queries.len() > 500 {
             return Err(Refusal::new("ValidationError", "GetMetricData takes at most 500 queries"));

@@ -89,7 +89,9 @@ impl World {
         let Some(certificate) = self.dms.certificates.get(arn) else {
             return Err(Refusal::not_found(format!("certificate {arn} does not exist")));
         };
-        if let Some(user) = self.dms.endpoints.values().find(|endpoint| endpoint.certificate.as_ref() == Some(arn)) {
+        if let Some(user) =
+            self.dms.endpoints.values().find(|endpoint| endpoint.certificate.as_ref() == Some(arn))
+        {
             return Err(Refusal::state(format!(
                 "certificate {} is used by endpoint {}",
                 certificate.identifier, user.identifier

@@ -57,13 +57,15 @@ pub struct ConnectionView {
 impl World {
     pub(super) fn test_connection(&mut self, call: TestConnection) -> Result<Reply, Refusal> {
         let instance = self.dms.instances.get(&call.replication_instance_arn).ok_or_else(|| {
-            Refusal::not_found(format!("replication instance {} does not exist", call.replication_instance_arn))
+            Refusal::not_found(format!(
+                "replication instance {} does not exist",
+                call.replication_instance_arn
+            ))
         })?;
-        let endpoint = self
-            .dms
-            .endpoints
-            .get(&call.endpoint_arn)
-            .ok_or_else(|| Refusal::not_found(format!("endpoint {} does not exist", call.endpoint_arn)))?;
+        let endpoint =
+            self.dms.endpoints.get(&call.endpoint_arn).ok_or_else(|| {
+                Refusal::not_found(format!("endpoint {} does not exist", call.endpoint_arn))
+            })?;
         if instance.status != "available" {
             return Err(Refusal::state(format!(
                 "replication instance {} is {}, a connection can be tested when it is available",

@@ -183,7 +183,7 @@ impl Login {
 
 impl World {
     pub(super) fn create_endpoint(&mut self, mut call: CreateEndpoint) -> Result<Reply, Refusal> {
-        let identifier = call.endpoint_identifier.to_lowercase();
+        let identifier = call.endpoint_identifier;
         names::check("EndpointIdentifier", &identifier, 255)?;
         let new_tags = tags::checked(&call.tags)?;
         let source = is_source(&call.endpoint_type)?;
@@ -206,7 +206,7 @@ impl World {
         let ssl_mode = call.ssl_mode.unwrap_or_else(|| "none".to_owned());
         self.check_tls(&ssl_mode, call.certificate_arn.as_ref())?;
         if let Some((arn, _)) =
-            self.dms.endpoints.iter().find(|(_, endpoint)| endpoint.identifier == identifier)
+            self.dms.endpoints.iter().find(|(_, other)| other.identifier.eq_ignore_ascii_case(&identifier))
         {
             return Err(Refusal::exists("endpoint", &identifier, arn));
         }
@@ -275,11 +275,13 @@ impl World {
             )));
         }
         let mut after = before.clone();
-        if let Some(identifier) = call.endpoint_identifier.map(|name| name.to_lowercase()) {
+        if let Some(identifier) = call.endpoint_identifier {
             names::check("EndpointIdentifier", &identifier, 255)?;
-            let taken = |(other, endpoint): (&String, &Endpoint)| *other != arn && endpoint.identifier == identifier;
-            if self.dms.endpoints.iter().any(taken) {
-                return Err(Refusal::exists("endpoint", &identifier, &arn));
+            let taken = self.dms.endpoints.iter().find(|(other, endpoint)| {
+                **other != arn && endpoint.identifier.eq_ignore_ascii_case(&identifier)
+            });
+            if let Some((other, _)) = taken {
+                return Err(Refusal::exists("endpoint", &identifier, other));
             }
             after.identifier = identifier;
         }
@@ -313,7 +315,8 @@ impl World {
         self.check_tls(&after.ssl_mode, after.certificate.as_ref())?;
         let view = view(&arn, &after);
         self.dms.endpoints.insert(arn.clone(), after);
-        let rows: Vec<_> = self.dms.connections.keys().filter(|(_, endpoint)| *endpoint == arn).cloned().collect();
+        let rows: Vec<_> =
+            self.dms.connections.keys().filter(|(_, endpoint)| *endpoint == arn).cloned().collect();
         for key in rows {
             self.begin_test(&key);
         }
@@ -393,7 +396,9 @@ impl World {
 
     fn check_tls(&self, ssl_mode: &str, certificate: Option<&String>) -> Result<(), Refusal> {
         if !["none", "require", "verify-ca", "verify-full"].contains(&ssl_mode) {
-            return Err(Refusal::value(format!("SslMode {ssl_mode:?} is not none, require, verify-ca or verify-full")));
+            return Err(Refusal::value(format!(
+                "SslMode {ssl_mode:?} is not none, require, verify-ca or verify-full"
+            )));
         }
         if ssl_mode.starts_with("verify") && certificate.is_none() {
             return Err(Refusal::combination(format!("SslMode {ssl_mode} needs CertificateArn")));

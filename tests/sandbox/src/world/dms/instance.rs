@@ -162,8 +162,12 @@ impl World {
     }
 
     pub(super) fn describe_instances(&self, call: &Describe) -> Result<Reply, Refusal> {
-        let attributes =
-            ["replication-instance-id", "replication-instance-arn", "replication-instance-class", "engine-version"];
+        let attributes = [
+            "replication-instance-id",
+            "replication-instance-arn",
+            "replication-instance-class",
+            "engine-version",
+        ];
         let mut call = call.clone();
         for filter in call.filters.iter_mut().filter(|filter| filter.name == "replication-instance-id") {
             for value in &mut filter.values {
@@ -179,7 +183,8 @@ impl World {
             ];
             (arn.clone(), have, self.instance_view(arn, instance))
         });
-        filter::page(&call, 100, &attributes, self.switches, "replication instance", all).map(Reply::Instances)
+        filter::page(&call, 100, &attributes, self.switches, "replication instance", all)
+            .map(Reply::Instances)
     }
 
     pub(super) fn delete_instance(&mut self, call: &DeleteReplicationInstance) -> Result<Reply, Refusal> {
@@ -246,7 +251,10 @@ impl World {
             vpc_security_groups: instance
                 .security_groups
                 .iter()
-                .map(|id| SecurityGroupView { vpc_security_group_id: id.clone(), status: "active".to_owned() })
+                .map(|id| SecurityGroupView {
+                    vpc_security_group_id: id.clone(),
+                    status: "active".to_owned(),
+                })
                 .collect(),
             availability_zone: instance.zone.clone(),
             replication_subnet_group: group.map(super::subnet_group::SubnetGroup::view),
@@ -270,5 +278,9 @@ fn check_class(class: &str) -> Result<(), Refusal> {
         && family.is_some_and(|family| families.contains(&family))
         && size.is_some_and(|size| sizes.contains(&size) || size.ends_with("xlarge"))
         && parts.next().is_none();
-    if fits { Ok(()) } else { Err(Refusal::value(format!("there is no replication instance class {class:?}"))) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Refusal::value(format!("there is no replication instance class {class:?}")))
+    }
 }

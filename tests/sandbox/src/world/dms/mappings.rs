@@ -53,8 +53,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, Refusal> {
             _ => return Err(refuse(format!("rule-type {} is not known", rule["rule-type"]))),
         }
         let rule: Rule = serde_json::from_value(rule).map_err(|error| refuse(error.to_string()))?;
-        let id: u64 =
-            rule.rule_id.parse().map_err(|_| refuse(format!("rule-id {:?} is not a number", rule.rule_id)))?;
+        let id: u64 = rule
+            .rule_id
+            .parse()
+            .map_err(|_| refuse(format!("rule-id {:?} is not a number", rule.rule_id)))?;
         if !ids.insert(id) || !names.insert(rule.rule_name.clone()) {
             return Err(refuse(format!("rule-id {id} or rule-name {:?} is used twice", rule.rule_name)));
         }
@@ -65,7 +67,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, Refusal> {
             "include" => true,
             "exclude" => false,
             "explicit" => return Err(Refusal::not_modelled("rule-action explicit")),
-            other => return Err(refuse(format!("rule-action {other:?} is not include, exclude or explicit"))),
+            other => {
+                return Err(refuse(format!("rule-action {other:?} is not include, exclude or explicit")));
+            }
         };
         let Locator { schema_name: schema, table_name: table } = rule.object_locator;
         selections.push((id, Selection { include, schema, table }));

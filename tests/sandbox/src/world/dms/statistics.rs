@@ -109,14 +109,19 @@ impl Task {
             start_date: Some(start_date),
             stop_date: self.ended,
             full_load_start_date: tables.iter().filter_map(|table| table.load_started).min(),
-            full_load_finish_date: tables.iter().filter_map(|table| table.load_ended).max().filter(|_| finished),
+            full_load_finish_date: tables
+                .iter()
+                .filter_map(|table| table.load_ended)
+                .max()
+                .filter(|_| finished),
         })
     }
 }
 
 impl World {
     pub(super) fn describe_table_statistics(&self, call: &DescribeTableStatistics) -> Result<Reply, Refusal> {
-        let DescribeTableStatistics { replication_task_arn: task_arn, filters, max_records, marker } = call.clone();
+        let DescribeTableStatistics { replication_task_arn: task_arn, filters, max_records, marker } =
+            call.clone();
         let Some(task) = self.dms.tasks.get(&task_arn) else {
             return Err(Refusal::not_found(format!("replication task {task_arn} does not exist")));
         };

@@ -95,7 +95,10 @@ impl SubnetGroup {
 }
 
 impl World {
-    pub(super) fn create_subnet_group(&mut self, call: CreateReplicationSubnetGroup) -> Result<Reply, Refusal> {
+    pub(super) fn create_subnet_group(
+        &mut self,
+        call: CreateReplicationSubnetGroup,
+    ) -> Result<Reply, Refusal> {
         let name = call.replication_subnet_group_identifier.to_lowercase();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if name.is_empty() || name.len() > 255 || !name.bytes().all(legal) || name == "default" {
@@ -140,7 +143,10 @@ impl World {
             ));
         }
         let (Some(vpc), true) = (vpcs.pop_first(), vpcs.is_empty()) else {
-            return Err(Refusal::new("InvalidSubnet", format!("the subnets of {name} are not all in one VPC")));
+            return Err(Refusal::new(
+                "InvalidSubnet",
+                format!("the subnets of {name} are not all in one VPC"),
+            ));
         };
         let description = call.replication_subnet_group_description;
         let group = SubnetGroup { name: name.clone(), description, vpc, subnets };
@@ -151,22 +157,38 @@ impl World {
     }
 
     pub(super) fn describe_subnet_groups(&self, call: &Describe) -> Result<Reply, Refusal> {
-        let all = self.dms.groups.values().map(|group| (group.name.clone(), vec![group.name.clone()], group.view()));
+        let all = self
+            .dms
+            .groups
+            .values()
+            .map(|group| (group.name.clone(), vec![group.name.clone()], group.view()));
         // The API model lists one filter; it is compared in the stored (lower) case.
         let mut call = call.clone();
         for value in call.filters.iter_mut().flat_map(|filter| &mut filter.values) {
             *value = value.to_lowercase();
         }
-        filter::page(&call, 100, &["replication-subnet-group-id"], self.switches, "replication subnet group", all)
-            .map(Reply::SubnetGroups)
+        filter::page(
+            &call,
+            100,
+            &["replication-subnet-group-id"],
+            self.switches,
+            "replication subnet group",
+            all,
+        )
+        .map(Reply::SubnetGroups)
     }
 
-    pub(super) fn delete_subnet_group(&mut self, call: &DeleteReplicationSubnetGroup) -> Result<Reply, Refusal> {
+    pub(super) fn delete_subnet_group(
+        &mut self,
+        call: &DeleteReplicationSubnetGroup,
+    ) -> Result<Reply, Refusal> {
         let name = call.replication_subnet_group_identifier.to_lowercase();
         if !self.dms.groups.contains_key(&name) {
             return Err(Refusal::not_found(format!("replication subnet group {name} does not exist")));
         }
-        if let Some(user) = self.dms.instances.values().find(|instance| instance.group.as_ref() == Some(&name)) {
+        if let Some(user) =
+            self.dms.instances.values().find(|instance| instance.group.as_ref() == Some(&name))
+        {
             return Err(Refusal::state(format!(
                 "replication subnet group {name} is used by replication instance {}",
                 user.identifier

@@ -163,7 +163,7 @@ pub struct TaskView {
 
 impl World {
     pub(super) fn create_task(&mut self, call: CreateReplicationTask) -> Result<Reply, Refusal> {
-        let identifier = call.replication_task_identifier.to_lowercase();
+        let identifier = call.replication_task_identifier;
         names::check("ReplicationTaskIdentifier", &identifier, 255)?;
         let new_tags = tags::checked(&call.tags)?;
         match call.migration_type.as_str() {
@@ -176,7 +176,9 @@ impl World {
         let selections = mappings::parse(&call.table_mappings)?;
         let settings = settings::parse(call.replication_task_settings.as_deref())?;
         self.check_parts(&call)?;
-        if let Some((arn, _)) = self.dms.tasks.iter().find(|(_, task)| task.identifier == identifier) {
+        if let Some((arn, _)) =
+            self.dms.tasks.iter().find(|(_, task)| task.identifier.eq_ignore_ascii_case(&identifier))
+        {
             return Err(Refusal::exists("replication task", &identifier, arn));
         }
         if self.dms.tasks.len() >= 600 {
