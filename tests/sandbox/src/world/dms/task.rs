@@ -163,7 +163,7 @@ pub struct TaskView {
 
 impl World {
     pub(super) fn create_task(&mut self, call: CreateReplicationTask) -> Result<Reply, Refusal> {
-        let identifier = call.replication_task_identifier;
+        let identifier = call.replication_task_identifier.clone();
         names::check("ReplicationTaskIdentifier", &identifier, 255)?;
         let new_tags = tags::checked(&call.tags)?;
         match call.migration_type.as_str() {
