@@ -2,6 +2,12 @@
 //!
 //! The data plane is a fake that answers at once: what is proven here is the wire and the rules, not the moving of rows.
 
+#![allow(
+    clippy::large_futures,
+    clippy::panic,
+    reason = "tests; and the SDK's futures are as large as they are"
+)]
+
 mod faults;
 mod provisioning;
 mod refusals;
@@ -345,6 +351,6 @@ async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), patience).await;
+    let waited = tokio::time::timeout(Duration::from_mins(1), patience).await;
     assert!(waited.is_ok(), "never: {what}");
 }

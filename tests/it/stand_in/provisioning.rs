@@ -81,7 +81,7 @@ async fn settings_come_back_expanded_and_passwords_not_at_all() {
 
     let instances = bench.dms.describe_replication_instances().send().await.expect("described");
     let instance = &instances.replication_instances()[0];
-    assert_eq!(instance.publicly_accessible(), false);
+    assert!(!instance.publicly_accessible());
     assert!(instance.instance_create_time().is_some());
     let group = instance.replication_subnet_group().expect("a group");
     assert_eq!(

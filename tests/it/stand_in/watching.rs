@@ -1,4 +1,4 @@
-//! CloudWatch, RDS and STS.
+//! `CloudWatch`, RDS and STS.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
@@ -144,7 +144,7 @@ async fn rds_and_sts_answer_in_xml() {
     let client = aws_sdk_rds::Client::new(&bench.config);
     let found = client.describe_db_instances().db_instance_identifier("bank").send().await.expect("found");
     let instance = &found.db_instances()[0];
-    assert_eq!(instance.endpoint().and_then(|endpoint| endpoint.port()), Some(5433));
+    assert_eq!(instance.endpoint().and_then(aws_sdk_rds::types::Endpoint::port), Some(5433));
     assert_eq!(instance.master_username(), Some("root<&>"));
     assert_eq!(instance.storage_encrypted(), Some(true));
     assert_eq!(instance.db_parameter_groups()[0].parameter_apply_status(), Some("in-sync"));

@@ -76,10 +76,10 @@ impl Server {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let state = State {
+            past: VecDeque::from([world.clone()]),
             world,
             faults: fault::Faults::default(),
             journal: journal::Journal::default(),
-            past: VecDeque::new(),
             requests: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), woken: Notify::new() });

@@ -7,7 +7,7 @@
 //! | service | module | rules from |
 //! |---|---|---|
 //! | Database Migration Service | [`dms`] | AWS's API model; the table of each submodule names the fact |
-//! | CloudWatch | [`cloudwatch`] | AWS's API model |
+//! | `CloudWatch` | [`cloudwatch`] | AWS's API model |
 //! | RDS, as far as describing goes | [`rds`] | AWS's API model |
 //! | STS | here | AWS's API model |
 //!
@@ -25,6 +25,9 @@ mod refusal;
 pub mod cloudwatch;
 pub mod dms;
 pub mod rds;
+
+#[cfg(test)]
+mod rules;
 
 pub use delays::Delays;
 pub use meddling::{Meddling, RowState, StopKind, UnknownThing};
@@ -66,6 +69,7 @@ impl Default for Config {
 
 /// Facts about AWS that nobody could verify, or that differ between accounts. The default is the likelier answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with two answers")]
 pub struct Switches {
     /// A describe whose filter matches nothing answers an empty list instead of `ResourceNotFoundFault`.
     pub empty_list_for_nothing: bool,
@@ -113,7 +117,7 @@ impl Switches {
 pub enum Call {
     /// Database Migration Service.
     Dms(dms::Call),
-    /// CloudWatch.
+    /// `CloudWatch`.
     CloudWatch(cloudwatch::Call),
     /// RDS `DescribeDBInstances`.
     DescribeDatabases(rds::Describe),
@@ -126,7 +130,7 @@ pub enum Call {
 pub enum Reply {
     /// Database Migration Service.
     Dms(dms::Reply),
-    /// CloudWatch.
+    /// `CloudWatch`.
     CloudWatch(cloudwatch::Reply),
     /// RDS `DescribeDBInstances`.
     Databases(Vec<rds::Instance>),
@@ -195,7 +199,7 @@ impl World {
         self.pass(now);
         match report {
             Report::ConnectionTested { instance_arn, endpoint_arn, result } => {
-                self.connection_tested((instance_arn, endpoint_arn), result);
+                self.connection_tested(&(instance_arn, endpoint_arn), result);
             }
             Report::TaskRunning { task_arn, slot } => self.task_running(&task_arn, slot),
             Report::TaskProgress { .. } => self.task_progress(report),

@@ -59,7 +59,7 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Resp
             return Err(Lost);
         }
     };
-    if fault == Some(Kind::TimeoutAfter) && result.is_ok() {
+    if fault == Some(Kind::TimeoutAfter) {
         state.journal.add(now, &operation, "lost-after");
         return Err(Lost);
     }

@@ -1,4 +1,4 @@
-//! CloudWatch: rpc-v2-cbor. The Rust SDK sends maps of indefinite length, and wants timestamps under tag 1.
+//! `CloudWatch`: rpc-v2-cbor. The Rust SDK sends maps of indefinite length, and wants timestamps under tag 1.
 
 use std::collections::BTreeMap;
 

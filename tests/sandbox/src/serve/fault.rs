@@ -43,7 +43,7 @@ pub enum Word {
     Error500,
     /// The connection is closed; nothing happened.
     TimeoutBefore,
-    /// What was asked for happened, then the connection is closed.
+    /// The call is answered, whatever the answer, but the connection is closed instead of giving it.
     TimeoutAfter,
     /// `AccessDeniedException`
     AccessDenied,

@@ -1,4 +1,4 @@
-//! CloudWatch: the metrics that DMS publishes, and alarms on them.
+//! `CloudWatch`: the metrics that DMS publishes, and alarms on them.
 //!
 //! | rule | source |
 //! |---|---|

@@ -65,3 +65,15 @@ impl Delays {
         }
     }
 }
+
+impl std::str::FromStr for Delays {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "aws" => Ok(Self::aws()),
+            "none" => Ok(Self::none()),
+            other => Err(format!("{other:?} is neither aws nor none")),
+        }
+    }
+}

@@ -69,7 +69,7 @@ pub enum Call {
 pub enum Reply {
     SubnetGroup(SubnetGroupView),
     SubnetGroups(Page<SubnetGroupView>),
-    Instance(InstanceView),
+    Instance(Box<InstanceView>),
     Instances(Page<InstanceView>),
     Certificate(CertificateView),
     Certificates(Page<CertificateView>),
@@ -123,7 +123,7 @@ impl World {
             Call::DescribeEndpoints(call) => self.describe_endpoints(&call),
             Call::ModifyEndpoint(call) => self.modify_endpoint(*call),
             Call::DeleteEndpoint(call) => self.delete_endpoint(&call),
-            Call::TestConnection(call) => self.test_connection(call),
+            Call::TestConnection(call) => self.test_connection(&call),
             Call::DescribeConnections(call) => self.describe_connections(&call),
             Call::CreateReplicationTask(call) => self.create_task(*call),
             Call::DescribeReplicationTasks(call) => self.describe_tasks(&call),
@@ -131,7 +131,7 @@ impl World {
             Call::StopReplicationTask(call) => self.stop_task(&call),
             Call::DeleteReplicationTask(call) => self.delete_task(&call),
             Call::DescribeTableStatistics(call) => self.describe_table_statistics(&call),
-            Call::AddTagsToResource(call) => self.add_tags(call),
+            Call::AddTagsToResource(call) => self.add_tags(&call),
             Call::RemoveTagsFromResource(call) => self.remove_tags(&call),
             Call::ListTagsForResource(call) => self.list_tags(&call),
         }

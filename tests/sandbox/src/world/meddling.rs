@@ -149,7 +149,7 @@ impl World {
             .find(|(arn, task)| (*arn == name || task.identifier == name) && task.runs())
             .ok_or_else(|| UnknownThing(format!("running task {name}")))?;
         let message =
-            message.unwrap_or_else(|| "Last Error: the task was made to fail. Stop Reason".to_owned());
+            message.unwrap_or_else(|| "Last Error: a fault of the sandbox made the task fail".to_owned());
         task.forced = Some(match reason {
             StopKind::Recoverable => Stopped::Recoverable(message),
             StopKind::Fatal => Stopped::Fatal(message),

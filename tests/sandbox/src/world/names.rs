@@ -43,6 +43,9 @@ pub struct Names {
     pub(super) subnets: Vec<Subnet>,
 }
 
+/// The letters of a generated tail.
+const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
 impl Names {
     pub(super) fn new(account: String, region: String, seed: u64, subnets: Vec<Subnet>) -> Self {
         Self { account, region, seed, made: 0, subnets }
@@ -64,7 +67,6 @@ impl Names {
             check("ResourceIdentifier", wanted, 31)?;
             return Ok(wanted.to_owned());
         }
-        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let mut tail = String::with_capacity(26);
         while tail.len() < 26 {
             self.made += 1;

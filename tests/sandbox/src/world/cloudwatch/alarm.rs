@@ -213,3 +213,66 @@ fn check(call: &PutMetricAlarm) -> Result<(), Refusal> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Point;
+    use super::*;
+    use crate::world::Config;
+
+    /// The state that a world with these minutes (none: no data) would give the alarm `> 10, 2 of 3 minutes`.
+    fn judged(minutes: [Option<f64>; 3], missing: &str) -> Option<&'static str> {
+        let start = Timestamp::from_second(1_800_000_000).expect("a time");
+        let mut world = World::new(Config::default(), start);
+        let series = Series {
+            namespace: "AWS/DMS".into(),
+            name: "CDCLatencyTarget".into(),
+            dimensions: BTreeMap::new(),
+        };
+        let alarm = PutMetricAlarm {
+            name: "lag".into(),
+            description: None,
+            actions_enabled: true,
+            ok_actions: Vec::new(),
+            alarm_actions: Vec::new(),
+            insufficient_data_actions: Vec::new(),
+            series: series.clone(),
+            statistic: Statistic::Maximum,
+            period_seconds: 60,
+            evaluation_periods: 3,
+            datapoints_to_alarm: Some(2),
+            threshold: 10.0,
+            comparison_operator: "GreaterThanThreshold".into(),
+            treat_missing_data: Some(missing.into()),
+            unit: None,
+            tags: BTreeMap::new(),
+        };
+        check(&alarm).expect("legal");
+        let points = world.cloudwatch.series.entry(series).or_default();
+        for (minute, value) in (0..).zip(minutes) {
+            let at = start + SignedDuration::from_mins(minute);
+            points.extend(value.map(|value| Point { at, value }));
+        }
+        // The fourth minute has begun and has no data yet.
+        world.now = start + SignedDuration::from_mins(3);
+        world.judge(&alarm).map(|(state, _)| state)
+    }
+
+    /// Source: CloudWatch API model, PutMetricAlarm: DatapointsToAlarm and TreatMissingData.
+    #[test]
+    #[allow(clippy::doc_markdown)]
+    fn two_of_three_minutes_raise_the_alarm_and_missing_ones_count_as_told() {
+        let (low, high) = (Some(1.0), Some(11.0));
+        for missing in ["missing", "notBreaching", "breaching", "ignore"] {
+            assert_eq!(judged([high, low, high], missing), Some("ALARM"), "{missing}");
+            assert_eq!(judged([low, low, high], missing), Some("OK"), "{missing}");
+        }
+        assert_eq!(judged([None, low, high], "breaching"), Some("ALARM"));
+        assert_eq!(judged([None, low, high], "notBreaching"), Some("OK"));
+        let nothing = [None; 3];
+        assert_eq!(judged(nothing, "missing"), Some("INSUFFICIENT_DATA"));
+        assert_eq!(judged(nothing, "notBreaching"), Some("OK"));
+        assert_eq!(judged(nothing, "breaching"), Some("ALARM"));
+        assert_eq!(judged(nothing, "ignore"), None);
+    }
+}

@@ -55,7 +55,7 @@ pub struct ConnectionView {
 }
 
 impl World {
-    pub(super) fn test_connection(&mut self, call: TestConnection) -> Result<Reply, Refusal> {
+    pub(super) fn test_connection(&mut self, call: &TestConnection) -> Result<Reply, Refusal> {
         let instance = self.dms.instances.get(&call.replication_instance_arn).ok_or_else(|| {
             Refusal::not_found(format!(
                 "replication instance {} does not exist",
@@ -78,7 +78,7 @@ impl World {
                 endpoint.identifier, endpoint.status
             )));
         }
-        let key = (call.replication_instance_arn, call.endpoint_arn);
+        let key = (call.replication_instance_arn.clone(), call.endpoint_arn.clone());
         let testing = self.dms.connections.get(&key).is_some_and(|row| row.status == "testing");
         if testing && !self.switches.test_while_testing {
             return Err(Refusal::state(format!(
@@ -112,8 +112,8 @@ impl World {
         self.outbox.push(Effect::TestConnection { instance_arn, endpoint_arn, database });
     }
 
-    pub(in crate::world) fn connection_tested(&mut self, key: (String, String), result: Result<(), String>) {
-        let Some(row) = self.dms.connections.get_mut(&key) else { return };
+    pub(in crate::world) fn connection_tested(&mut self, key: &(String, String), result: Result<(), String>) {
+        let Some(row) = self.dms.connections.get_mut(key) else { return };
         row.awaited = row.awaited.saturating_sub(1);
         if row.awaited == 0 && row.status == "testing" {
             row.verdict = Some(match &self.spoilt.connection_tests {

@@ -1,4 +1,4 @@
-//! Endpoints on PostgreSQL.
+//! Endpoints on `PostgreSQL`.
 //!
 //! | rule | source |
 //! |---|---|
@@ -37,7 +37,7 @@ pub(in crate::world) struct Endpoint {
     settings: Map<String, Value>,
 }
 
-/// `CreateEndpoint`, for PostgreSQL with a login.
+/// `CreateEndpoint`, for `PostgreSQL` with a login.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the API's own fields")]

@@ -158,7 +158,7 @@ impl World {
         let view = self.instance_view(&arn, &instance);
         self.dms.instances.insert(arn.clone(), instance);
         self.dms.tags.insert(arn, new_tags);
-        Ok(Reply::Instance(view))
+        Ok(Reply::Instance(Box::new(view)))
     }
 
     pub(super) fn describe_instances(&self, call: &Describe) -> Result<Reply, Refusal> {
@@ -210,7 +210,7 @@ impl World {
             instance.due = Some(due);
         }
         self.mark_connections_deleting(|(instance_arn, _)| instance_arn == arn);
-        Ok(Reply::Instance(self.instance_view(arn, &self.dms.instances[arn])))
+        Ok(Reply::Instance(Box::new(self.instance_view(arn, &self.dms.instances[arn]))))
     }
 
     pub(super) fn settle_instances(&mut self) {

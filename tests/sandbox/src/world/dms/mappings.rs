@@ -20,6 +20,7 @@ struct Mappings {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names of the format")]
 struct Rule {
     #[serde(rename = "rule-type")]
     _rule_type: String,

@@ -6,7 +6,7 @@
 //! | `FullLoadFinishDate` is set when every load has ended; the percentage counts finished tables | user guide, CHAP_Monitoring |
 //! | `MaxRecords` 20..500 | API model of DescribeTableStatistics |
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::task::Task;
@@ -100,7 +100,7 @@ impl Task {
         let finished = self.progress.as_ref().is_some_and(|progress| progress.full_load_done);
         Some(TaskStatsView {
             full_load_progress_percent: (loaded * 100).checked_div(tables.len()).unwrap_or(0),
-            elapsed_time_millis: self.ended.unwrap_or(now).duration_since(start_date).as_millis() as i64,
+            elapsed_time_millis: millis(self.ended.unwrap_or(now).duration_since(start_date)),
             tables_loaded: loaded,
             tables_loading: count(Load::Loading),
             tables_queued: count(Load::Before),
@@ -141,6 +141,10 @@ impl World {
         filter::page(&describe, 500, &attributes, self.switches, "table", all.into_iter())
             .map(|page| Reply::TableStatistics { task_arn, page })
     }
+}
+
+fn millis(elapsed: SignedDuration) -> i64 {
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn view(table: &TableReport, at: Timestamp) -> TableStatisticsView {

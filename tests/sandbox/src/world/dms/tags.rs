@@ -73,7 +73,7 @@ pub(super) fn checked(tags: &[Tag]) -> Result<BTreeMap<String, String>, Refusal>
 }
 
 impl World {
-    pub(super) fn add_tags(&mut self, call: AddTagsToResource) -> Result<Reply, Refusal> {
+    pub(super) fn add_tags(&mut self, call: &AddTagsToResource) -> Result<Reply, Refusal> {
         let new = checked(&call.tags)?;
         let tags = self.dms.tags.get_mut(&call.resource_arn).ok_or_else(|| unknown(&call.resource_arn))?;
         tags.extend(new);
