@@ -18,9 +18,10 @@ pub(super) async fn foreground(flags: &Up) -> Result<(), String> {
     println!("starting Kubernetes, two PostgreSQL servers and AWS");
     let options = Options { delays: flags.delays.of_world(), ..Options::new(&flags.dir) };
     let sandbox = tokio::select! {
-        started = Box::pin(Sandbox::start(&options)) => started.map_err(|error| error.to_string())?,
+        biased;
         // What has been started ends as its value is dropped.
         told = &mut told => return told.map_err(|error| format!("waiting for a signal: {error}")),
+        started = Box::pin(Sandbox::start(&options)) => started.map_err(|error| error.to_string())?,
     };
     // Afterwards: only now is the directory known to be ours.
     log_to(sandbox.directory().path())?;
