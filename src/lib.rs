@@ -5,7 +5,7 @@
 //! | module | holds | must never hold |
 //! |---|---|---|
 //! | [`api`] | the custom resources and their conditions | anything else of ours |
-//! | [`side`], [`fault`], [`permit`] | words that all of the below share | I/O |
+//! | [`side`], [`fault`], [`permit`], [`secret`] | words that all of the below share | I/O |
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod database;
 pub mod duration;
 pub mod fault;
+pub mod hex;
 pub mod metrics;
 pub mod operator;
 pub mod permit;

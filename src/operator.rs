@@ -28,7 +28,7 @@ use accounts::Accounts;
 use health::Readiness;
 
 /// A reconcile that takes longer is given up; the next one looks at what it left.
-const RECONCILE_MAX: Duration = Duration::from_secs(120);
+const RECONCILE_MAX: Duration = Duration::from_mins(2);
 /// Migrations looked after at once.
 const CONCURRENCY: u16 = 8;
 /// A change of the same object within this time is looked at once.
@@ -152,7 +152,12 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
                 );
                 // A bug is told, too; if that can't be written either, the log has it.
                 let told = database::publish::refused(migration, &context, &blocked, Timestamp::now()).await;
-                tracing::error!(migration = migration.name_any(), fault = fault.message(), told = told.is_ok(), "bug");
+                tracing::error!(
+                    migration = migration.name_any(),
+                    fault = fault.message(),
+                    told = told.is_ok(),
+                    "bug"
+                );
             }
             Err(fault)
         }
@@ -164,11 +169,12 @@ fn count(context: &Context, outcome: &'static str) {
 }
 
 /// Only what could not be reported ends here.
+#[allow(clippy::needless_pass_by_value)] // the controller's signature
 fn after_failure(object: Arc<Guarded>, fault: &Fault, _: Arc<Context>) -> Action {
     tracing::warn!(name = object.name_any(), class = fault.class(), fault = fault.message(), "not reported");
     match fault {
         Fault::Wait(_) | Fault::Unknown(_) => Action::requeue(Duration::from_millis(500)),
         Fault::Again(_) | Fault::Blocked(_) => Action::requeue(Duration::from_secs(5)),
-        Fault::Bug(_) => Action::requeue(Duration::from_secs(600)),
+        Fault::Bug(_) => Action::requeue(Duration::from_mins(10)),
     }
 }

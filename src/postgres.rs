@@ -2,6 +2,23 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+mod connect;
+mod failure;
+mod fence;
+mod heartbeat;
+mod observe;
+mod privileges;
+mod record;
+mod selection;
+mod tls;
+
+pub use connect::{ConnectSpec, Connection};
+pub use fence::fence_target;
+pub use heartbeat::beat;
+pub use observe::{Question, observe};
+pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
+pub use selection::Selection;
+
 /// Which server and database this is: what must stay the same over a failover of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -32,7 +49,7 @@ pub struct Server {
     pub missing_privileges: Vec<String>,
     /// Roles, other than superusers, the operator and DMS, that could log in to this database and change a selected table.
     pub writers: Vec<String>,
-    /// Sessions of roles that are neither the operator's nor DMS's nor background workers.
+    /// Client sessions of roles that are neither superusers (nor RDS's own) nor the operator's nor DMS's.
     pub application_sessions: i64,
 }
 
@@ -43,7 +60,7 @@ pub enum Record {
     Absent,
     /// They are there.
     Present {
-        /// `namespace/name` and uid of the migration that holds this database.
+        /// `namespace/name` and uid of the migration that holds this database; the uid is empty once it let go of it.
         migration: String,
         /// See `migration`.
         uid: String,
@@ -51,8 +68,6 @@ pub enum Record {
         holder: String,
         /// The system identifier of the server when the record was made.
         system_identifier: i64,
-        /// The marker table is there.
-        marker: bool,
         /// The slots that the forward task was seen to use, so that only these are ever dropped.
         slots: Vec<String>,
     },

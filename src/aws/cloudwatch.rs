@@ -1,6 +1,30 @@
-//! CloudWatch, in our words: the alarms of a migration, and DMS's own lag as a second witness.
+//! `CloudWatch`, in our words: the alarms of a migration, and DMS's own lag as a second witness.
 
+use aws_sdk_cloudwatch::Client;
 use jiff::Timestamp;
+
+use super::call::Caller;
+
+mod alarm;
+mod lag;
+#[cfg(test)]
+mod tests;
+
+/// `CloudWatch` of one account in one region.
+pub struct CloudWatch {
+    client: Client,
+    caller: Caller,
+}
+
+impl CloudWatch {
+    pub(super) fn new(client: Client, caller: Caller) -> Self {
+        Self { client, caller }
+    }
+}
+
+const NAMESPACE: &str = "AWS/DMS";
+/// Seconds: DMS publishes once a minute.
+const PERIOD: i32 = 60;
 
 /// One metric alarm, wished or seen: everything that is compared. Static threshold, period 60 s.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +72,7 @@ pub enum MissingData {
     Other(String),
 }
 
-/// An alarm as CloudWatch has it.
+/// An alarm as `CloudWatch` has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenAlarm {
     /// Its definition.

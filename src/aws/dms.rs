@@ -1,8 +1,45 @@
 //! DMS, in our words. Statuses are plain strings in AWS's API, so each enum keeps what it does not know.
+//!
+//! Reads see a missing resource as `None`, whether AWS says `ResourceNotFoundFault` or sends an empty list. Changes to
+//! what exists read its owner's tag anew in the same call, and refuse when it is not ours.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_databasemigration::Client;
 use jiff::Timestamp;
 
+use super::call::Caller;
+use super::identity::Identity;
 use crate::side::Side;
+
+mod endpoint;
+mod instance;
+mod read;
+pub mod settings;
+mod tags;
+mod task;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use instance::NewInstance;
+pub use task::NewTask;
+
+/// DMS of one account in one region.
+pub struct Dms {
+    client: Client,
+    caller: Caller,
+    identity: Arc<Identity>,
+    /// (ARN, uid) of what was proved to belong to that uid, to save reads a call. No change relies on it.
+    proved: Mutex<HashSet<(String, String)>>,
+}
+
+impl Dms {
+    pub(super) fn new(client: Client, caller: Caller, identity: Arc<Identity>) -> Self {
+        Self { client, caller, identity, proved: Mutex::default() }
+    }
+}
 
 /// Whose a resource is, read from its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +156,7 @@ pub enum ConnectionStatus {
 /// A replication task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Its ARN; the tail is the resource id that CloudWatch's dimension wants.
+    /// Its ARN; the tail is the resource id that `CloudWatch`'s dimension wants.
     pub arn: String,
     /// Its identifier.
     pub identifier: String,
@@ -146,7 +183,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// The generated tail of the ARN: the value of CloudWatch's dimension `ReplicationTaskIdentifier`
+    /// The generated tail of the ARN: the value of `CloudWatch`'s dimension `ReplicationTaskIdentifier`
     /// (prometheus-community/yet-another-cloudwatch-exporter, its `task:` pattern; AWS documents it nowhere).
     pub fn resource_id(&self) -> &str {
         self.arn.rsplit(':').next().unwrap_or_default()

@@ -15,7 +15,8 @@ pub fn crds(flags: &Crds) -> Result<(), String> {
         match &flags.write {
             Some(folder) => {
                 let path = folder.join(name);
-                std::fs::write(&path, yaml).map_err(|error| format!("writing {}: {error}", path.display()))?;
+                std::fs::write(&path, yaml)
+                    .map_err(|error| format!("writing {}: {error}", path.display()))?;
             }
             None => writeln!(std::io::stdout(), "---\n{}", yaml.trim_end())
                 .map_err(|error| format!("printing: {error}"))?,

@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, Run};
 use crate::database::context::Pace;
@@ -22,7 +23,8 @@ pub async fn run(flags: Run) -> Result<(), String> {
             Accounts::parse(&yaml).map_err(|error| format!("{}: {error}", path.display()))?
         }
     };
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("listening for SIGTERM: {error}"))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| format!("listening for SIGTERM: {error}"))?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: letting running steps finish"),
@@ -38,8 +40,12 @@ pub async fn run(flags: Run) -> Result<(), String> {
 }
 
 fn log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    // Below this the AWS SDK logs whole requests, passwords included: not even RUST_LOG=trace may show them.
+    let filter = ["aws_smithy_runtime=info", "aws_runtime=info", "aws_config=info", "hyper=info"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().init(),

@@ -60,7 +60,7 @@ pub async fn act(
         | Step::Beat
         | Step::DropSlot(_)
         | Step::DropSourceRecord
-        | Step::DropTargetMarker => database(hands, goal, seen, memory, step).await,
+        | Step::ReleaseTarget => database(hands, goal, seen, memory, step).await,
         Step::ImportCertificate(_)
         | Step::DeleteCertificate { .. }
         | Step::CreateSubnetGroup
@@ -106,8 +106,7 @@ async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) ->
 
 async fn release(hands: &Hands<'_>, object: &DatabaseMigration) -> Result<(), Fault> {
     let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != FINALIZER).collect();
-    let patch =
-        json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
     match api(hands.client, object)
         .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
         .await
@@ -149,8 +148,8 @@ async fn database(
     step: &Step,
 ) -> Result<(), Fault> {
     let permit = hands.permit;
-    let migration = |side| -> Result<postgres::Migration, Fault> {
-        Ok(postgres::Migration {
+    let migration = |side| -> Result<postgres::Holding, Fault> {
+        Ok(postgres::Holding {
             resource: goal.migration.resource(),
             uid: goal.migration.uid.clone(),
             dms_role: material(hands, side)?.replication.username.clone(),
@@ -160,8 +159,13 @@ async fn database(
         Step::FenceTarget => {
             memory.seen.fenced_at = Some(seen.now);
             let selection = &goal.tables;
-            postgres::fence_target(session(hands, Side::Target)?, permit, &migration(Side::Target)?, selection)
-                .await
+            postgres::fence_target(
+                session(hands, Side::Target)?,
+                permit,
+                &migration(Side::Target)?,
+                selection,
+            )
+            .await
         }
         Step::PrepareSource => {
             postgres::prepare_source(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
@@ -175,10 +179,11 @@ async fn database(
         }
         Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
         Step::DropSourceRecord => {
-            postgres::drop_source_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
+            postgres::drop_source_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?)
+                .await
         }
-        Step::DropTargetMarker => {
-            postgres::drop_target_marker(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
+        Step::ReleaseTarget => {
+            postgres::release_target(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
         }
         other => Err(Fault::Bug(format!("{} is no step of the databases", other.action()))),
     }
@@ -196,7 +201,8 @@ async fn aws(
     let there = seen.aws.as_ref().map_err(Clone::clone)?;
     match step {
         Step::ImportCertificate(side) => {
-            let identifier = wanted::certificate(goal, seen, *side).ok_or_else(|| vanished("certificate authority"))?;
+            let identifier =
+                wanted::certificate(goal, seen, *side).ok_or_else(|| vanished("certificate authority"))?;
             dms.import_certificate(permit, ours, &identifier, &material(hands, *side)?.ca_pem).await
         }
         Step::DeleteCertificate { arn, .. } => dms.delete_certificate(permit, ours, arn).await,
@@ -207,7 +213,8 @@ async fn aws(
         Step::CreateInstance => dms.create_instance(permit, ours, &new_instance(goal)?).await,
         Step::DeleteInstance => dms.delete_instance(permit, ours, &instance_arn(there)?).await,
         Step::CreateEndpoint(side) | Step::ModifyEndpoint(side) => {
-            let settings = wanted::endpoint(goal, seen, there, *side).ok_or_else(|| vanished("certificate"))?;
+            let settings =
+                wanted::endpoint(goal, seen, there, *side).ok_or_else(|| vanished("certificate"))?;
             let password = &material(hands, *side)?.replication.password;
             // A connection test of before proves nothing of what is now there.
             *memory.seen.tested_at.get_mut(*side) = None;
@@ -234,7 +241,12 @@ async fn aws(
 }
 
 fn session<'a>(hands: &Hands<'a>, side: Side) -> Result<&'a Connection, Fault> {
-    hands.means.sessions.get(side).as_deref().ok_or_else(|| Fault::Again(format!("no session with the {side}")))
+    hands
+        .means
+        .sessions
+        .get(side)
+        .as_deref()
+        .ok_or_else(|| Fault::Again(format!("no session with the {side}")))
 }
 
 fn material<'a>(hands: &Hands<'a>, side: Side) -> Result<&'a Material, Fault> {
@@ -284,9 +296,13 @@ fn new_task(goal: &Goal, seen: &Seen, there: &AwsSeen) -> Result<NewTask, Fault>
     let source = seen.database.source.as_ref().map_err(Clone::clone)?;
     let mut exclude = goal.tables.exclude.clone();
     // DMS would load a partitioned parent beside its partitions: every row twice.
-    exclude.extend(source.tables.iter().filter(|table| table.kind == TableKind::Partitioned).map(|table| {
-        TableSelector { schema: table.schema.clone(), name: table.name.clone() }
-    }));
+    exclude.extend(
+        source
+            .tables
+            .iter()
+            .filter(|table| table.kind == TableKind::Partitioned)
+            .map(|table| TableSelector { schema: table.schema.clone(), name: table.name.clone() }),
+    );
     Ok(NewTask {
         identifier: goal.names.task.clone(),
         instance_arn: instance_arn(there)?,

@@ -31,7 +31,11 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { soon: Duration::from_secs(2), steady: Duration::from_secs(10), rarely: Duration::from_secs(15) }
+        Self {
+            soon: Duration::from_secs(2),
+            steady: Duration::from_secs(10),
+            rarely: Duration::from_secs(15),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 pub mod assess;
 mod deletion;
 mod forward;
+#[cfg(test)]
+mod tests;
 pub mod wanted;
 
 use jiff::SignedDuration;
@@ -166,8 +168,8 @@ pub enum Step {
     DeleteSubnetGroup,
     /// Drop the record on the source.
     DropSourceRecord,
-    /// Drop the marker table on the target; the fence and its record stay.
-    DropTargetMarker,
+    /// Let go of the target: drop the marker table there. The fence stays.
+    ReleaseTarget,
     /// Take the finalizer off.
     Release,
 }
@@ -200,7 +202,7 @@ impl Step {
             Self::DeleteInstance => "DeleteInstance",
             Self::DeleteSubnetGroup => "DeleteSubnetGroup",
             Self::DropSourceRecord => "DropSourceRecord",
-            Self::DropTargetMarker => "DropTargetMarker",
+            Self::ReleaseTarget => "ReleaseTarget",
             Self::Release => "Release",
         }
     }
@@ -210,7 +212,7 @@ impl Step {
         let names = &goal.names;
         match self {
             Self::Claim | Self::Release => goal.migration.resource(),
-            Self::FenceTarget | Self::DropTargetMarker => {
+            Self::FenceTarget | Self::ReleaseTarget => {
                 format!("database {} on the target", goal.sides.target.database)
             }
             Self::PrepareSource | Self::DropSourceRecord | Self::Beat => {
@@ -304,7 +306,7 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
     let phase = forward::phase(goal, seen);
     if let Some(first) = blockers.into_iter().next() {
         // Forward nothing; but a target that came open is fenced again whatever else is wrong.
-        let step = if goal.claimed { forward::fence(seen) } else { None };
+        let step = if goal.claimed { forward::fence(goal, seen) } else { None };
         let next = blocked_next(&first);
         let phase = if goal.claimed { phase } else { Some(Phase::Assessing) };
         return Decision { phase, step, state: State::Stalled(first), next, look_again: LookAgain::Rarely };
@@ -364,7 +366,8 @@ fn standing(goal: &Goal, seen: &Seen) -> (State, String, LookAgain) {
         return (
             State::Walking {
                 reason: Reason::Replicating,
-                message: "The heartbeat has not been seen on the target yet, so the lag is unknown".to_owned(),
+                message: "The heartbeat has not been seen on the target yet, so the lag is unknown"
+                    .to_owned(),
             },
             "measuring the lag".to_owned(),
             LookAgain::Soon,
@@ -392,8 +395,7 @@ fn standing(goal: &Goal, seen: &Seen) -> (State, String, LookAgain) {
 }
 
 fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
-    let walking =
-        |message: String| State::Walking { reason: Reason::Deleting, message: message.clone() };
+    let walking = |message: String| State::Walking { reason: Reason::Deleting, message: message.clone() };
     let decision = |step, state, next, look_again| Decision {
         phase: Some(Phase::Deleting),
         step,
@@ -406,7 +408,7 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
         return decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon);
     }
     match deletion::next(goal, seen) {
-        Err(Fault::Blocked(blocked)) => {
+        Err(Fault::Blocked(blocked)) | Ok(Found::Stall(blocked)) => {
             let next = blocked_next(&blocked);
             decision(None, State::Stalled(blocked), next, LookAgain::Rarely)
         }
@@ -420,13 +422,7 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
             let message = format!("{} on {}", step.action(), step.on(goal));
             decision(Some(step), walking(message.clone()), message, LookAgain::Soon)
         }
-        Ok(Found::Wait(message)) => {
-            decision(None, walking(message.clone()), message, LookAgain::Soon)
-        }
-        Ok(Found::Stall(blocked)) => {
-            let next = blocked_next(&blocked);
-            decision(None, State::Stalled(blocked), next, LookAgain::Rarely)
-        }
+        Ok(Found::Wait(message)) => decision(None, walking(message.clone()), message, LookAgain::Soon),
         Ok(Found::Done) => {
             let message = "nothing is left".to_owned();
             decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon)

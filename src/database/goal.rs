@@ -9,6 +9,7 @@ use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
 use crate::aws::dms::EndpointTls;
 use crate::duration;
 use crate::fault::Blocked;
+use crate::postgres::Selection;
 use crate::side::{Side, Sides};
 
 /// What one migration is to reach, and everything needed to get there.
@@ -102,15 +103,6 @@ pub enum Address {
         /// Its identifier.
         identifier: String,
     },
-}
-
-/// The tables to carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Chosen.
-    pub include: Vec<api::TableSelector>,
-    /// Left out of the chosen.
-    pub exclude: Vec<api::TableSelector>,
 }
 
 /// The replication instance.
@@ -228,10 +220,7 @@ impl Goal {
             (Some(arn), None) => InstanceGoal::Existing { arn: arn.clone() },
             (None, Some(managed)) => InstanceGoal::Managed(managed.clone()),
             _ => {
-                return Err(invalid(
-                    "spec.replication.instance",
-                    "must have exactly one of arn and managed",
-                ));
+                return Err(invalid("spec.replication.instance", "must have exactly one of arn and managed"));
             }
         };
         let alarms = match &spec.alarms {
@@ -239,7 +228,7 @@ impl Goal {
             Some(alarms) => Some(AlarmGoal {
                 topic: alarms.sns_topic_arn.clone(),
                 lag_threshold: duration::parse(&alarms.lag_threshold)
-                    .filter(|d| d.is_positive())
+                    .filter(SignedDuration::is_positive)
                     .ok_or_else(|| {
                         invalid("spec.alarms.lagThreshold", "must be a positive duration such as 60s")
                     })?,

@@ -11,6 +11,7 @@ use crate::api::database::{CaKind, CaRef};
 use crate::database::goal::{Goal, SideGoal};
 use crate::database::seen::{Known, MaterialSeen};
 use crate::fault::Fault;
+use crate::hex::hex;
 use crate::secret::Secret;
 use crate::side::{Side, Sides};
 
@@ -43,7 +44,7 @@ impl Material {
         MaterialSeen {
             replication_username: self.replication.username.clone(),
             replication_version: self.replication.version.clone(),
-            ca_fingerprint: digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+            ca_fingerprint: hex(&digest[..4]),
         }
     }
 }
@@ -133,7 +134,10 @@ async fn authority(client: &Client, namespace: &str, side: Side, reference: &CaR
     } else {
         Err(Fault::blocked(
             Reason::CertificateAuthorityInvalid,
-            format_args!("{field}: key {} of {kind} {} holds no PEM certificate", reference.key, reference.name),
+            format_args!(
+                "{field}: key {} of {kind} {} holds no PEM certificate",
+                reference.key, reference.name
+            ),
             "Put the certificate authority there, beginning with -----BEGIN CERTIFICATE-----",
         ))
     }
@@ -162,9 +166,10 @@ fn unreadable(field: &str, kind: &str, name: &str, error: &kube::Error) -> Fault
             format_args!("{field}: the operator may not get {kind} {name}"),
             "Add this namespace to the chart's value `namespaces`, which grants it get on Secrets and ConfigMaps there",
         ),
-        kube::Error::Api(status) => {
-            Fault::Again(format!("{field}: getting {kind} {name} failed: {} ({})", status.reason, status.code))
-        }
+        kube::Error::Api(status) => Fault::Again(format!(
+            "{field}: getting {kind} {name} failed: {} ({})",
+            status.reason, status.code
+        )),
         _ => Fault::Again(format!("{field}: getting {kind} {name} failed: the API server did not answer")),
     }
 }

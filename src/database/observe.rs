@@ -64,8 +64,7 @@ pub async fn look(
         Err(fault) => Err(fault.clone()),
     };
     let mut means = Means::default();
-    let mut database =
-        Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
+    let mut database = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
     let mut replication_login = Sides { source: Ok(()), target: Ok(()) };
     let running = sight.as_ref().is_ok_and(|aws| {
         aws.task.as_ref().is_some_and(|t| t.started_at.is_some() && t.status == TaskStatus::Running)
@@ -137,9 +136,7 @@ async fn material(
     }
     let read = material::read(client, goal).await;
     memory.material = match (&read.source, &read.target) {
-        (Ok(source), Ok(target)) => {
-            Some((now, Sides { source: source.clone(), target: target.clone() }))
-        }
+        (Ok(source), Ok(target)) => Some((now, Sides { source: source.clone(), target: target.clone() })),
         _ => None,
     };
     read
@@ -165,9 +162,9 @@ async fn address(aws: &Aws, address: &Address) -> Known<(String, u16)> {
             "Encryption can't be switched on later: restore a snapshot into an encrypted instance and use that",
         ));
     }
-    instance
-        .address
-        .ok_or_else(|| Fault::Wait(format!("RDS instance {identifier} has no address yet ({})", instance.status)))
+    instance.address.ok_or_else(|| {
+        Fault::Wait(format!("RDS instance {identifier} has no address yet ({})", instance.status))
+    })
 }
 
 /// An open session and what the server says in it. A session that was lost is opened again at the next look.
@@ -190,10 +187,8 @@ async fn session(
             connection
         }
     };
-    let question = Question {
-        selection: goal.tables.clone(),
-        dms_role: material.replication.username.clone(),
-    };
+    let question =
+        Question { selection: goal.tables.clone(), dms_role: material.replication.username.clone() };
     let server = observe(&connection, &question).await?;
     Ok((connection, server))
 }
@@ -254,7 +249,9 @@ async fn sight(aws: &Aws, goal: &Goal, memory: &mut Memory, now: Timestamp) -> K
     let task = aws.dms.task(&goal.names.task, &ours).await?;
     let running = task.as_ref().is_some_and(|t| t.status == TaskStatus::Running && t.full_load_finished);
     let known = match &memory.aws {
-        Some((at, known)) if running && goal.deletion.is_none() && !due(Some(*at), LOOK_AROUND_EVERY, now) => {
+        Some((at, known))
+            if running && goal.deletion.is_none() && !due(Some(*at), LOOK_AROUND_EVERY, now) =>
+        {
             known.clone()
         }
         _ => {
@@ -272,7 +269,8 @@ async fn sight(aws: &Aws, goal: &Goal, memory: &mut Memory, now: Timestamp) -> K
         (Some(task), Some(instance)) if running && due(memory.task_lag_at, TASK_LAG_EVERY, now) => {
             memory.task_lag_at = Some(now);
             // The second witness only: without it the heartbeat still tells.
-            let lag = aws.cloudwatch.task_lag(&instance.identifier, task.resource_id(), now).await.ok().flatten();
+            let lag =
+                aws.cloudwatch.task_lag(&instance.identifier, task.resource_id(), now).await.ok().flatten();
             if let Some((_, known)) = &mut memory.aws {
                 known.task_lag = lag;
             }

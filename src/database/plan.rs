@@ -12,6 +12,7 @@ use crate::aws::dms::{
 use crate::database::decide::{self, Step, wanted};
 use crate::database::goal::Goal;
 use crate::database::seen::{AwsSeen, Seen};
+use crate::hex::hex;
 use crate::postgres::{Lag, Record};
 use crate::side::Side;
 
@@ -29,11 +30,7 @@ pub fn steps(goal: &Goal, seen: &Seen) -> Vec<PlanStep> {
             break;
         }
         if step != Step::Claim {
-            steps.push(PlanStep {
-                action: step.action().to_owned(),
-                on: step.on(&goal),
-                reversible: true,
-            });
+            steps.push(PlanStep { action: step.action().to_owned(), on: step.on(&goal), reversible: true });
         }
         assume(&mut goal, &mut seen, &step);
     }
@@ -50,7 +47,7 @@ pub fn hash(steps: &[PlanStep]) -> String {
         }
         hasher.update([u8::from(step.reversible)]);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 /// What is seen after a step that had its expected effect.
@@ -85,11 +82,11 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
                 source.record = Record::Absent;
             }
         }
-        Step::DropTargetMarker => {
+        Step::ReleaseTarget => {
             if let Ok(target) = &mut seen.database.target
-                && let Record::Present { marker, .. } = &mut target.record
+                && let Record::Present { uid, .. } = &mut target.record
             {
-                *marker = false;
+                uid.clear();
             }
         }
         Step::ImportCertificate(_)
@@ -202,7 +199,7 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::Beat
         | Step::DropSlot(_)
         | Step::DropSourceRecord
-        | Step::DropTargetMarker
+        | Step::ReleaseTarget
         | Step::Release => {}
     }
 }
@@ -213,7 +210,6 @@ fn record(goal: &Goal, holder: &str, system_identifier: i64) -> Record {
         uid: goal.migration.uid.clone(),
         holder: holder.to_owned(),
         system_identifier,
-        marker: true,
         slots: Vec::new(),
     }
 }

@@ -102,10 +102,9 @@ async fn transitions(
         let text = new.next.clone().unwrap_or_default();
         send(object, context, EventType::Normal, phase, "PhaseChanged", &text).await;
     }
-    for (kind, type_, action) in [
-        (STALLED, EventType::Warning, "PersonNeeded"),
-        (READY, EventType::Normal, "GoalReached"),
-    ] {
+    for (kind, type_, action) in
+        [(STALLED, EventType::Warning, "PersonNeeded"), (READY, EventType::Normal, "GoalReached")]
+    {
         let is_true = |status: &DatabaseMigrationStatus| {
             status
                 .conditions

@@ -191,9 +191,7 @@ fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
                 let all: Vec<String> = blockers
                     .iter()
                     .enumerate()
-                    .map(|(index, blocked)| {
-                        format!("{}. {}: {}", index + 1, blocked.reason, blocked.message)
-                    })
+                    .map(|(index, blocked)| format!("{}. {}: {}", index + 1, blocked.reason, blocked.message))
                     .collect();
                 let text = if all.len() == 1 { first.message.clone() } else { all.join(" ") };
                 (Truth::False, first.reason, text)
@@ -312,8 +310,7 @@ fn tables(seen: &Seen) -> Option<TablesStatus> {
     let mut worst = Vec::new();
     for table in wanted::tables(&source.tables) {
         status.total += 1;
-        let Some(statistics) =
-            aws.tables.iter().find(|s| s.schema == table.schema && s.name == table.name)
+        let Some(statistics) = aws.tables.iter().find(|s| s.schema == table.schema && s.name == table.name)
         else {
             continue;
         };

@@ -6,24 +6,28 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::api::condition::Reason;
+use crate::aws::Account;
 use crate::fault::Blocked;
 
-/// Where a namespace's migrations go.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+/// Where a namespace's migrations go, as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Account {
-    /// The account that the credentials must belong to; checked before anything is changed. Not checked if left out.
+struct Entry {
     #[serde(default, rename = "accountID")]
-    pub account_id: Option<String>,
-    /// The region.
+    account_id: Option<String>,
     #[serde(default = "region")]
-    pub region: String,
-    /// The role to assume; the operator's own identity if left out.
+    region: String,
     #[serde(default, rename = "roleARN")]
-    pub role_arn: Option<String>,
-    /// The external id that the role's trust policy asks for.
+    role_arn: Option<String>,
     #[serde(default, rename = "externalID")]
-    pub external_id: Option<String>,
+    external_id: Option<String>,
+}
+
+impl From<Entry> for Account {
+    fn from(entry: Entry) -> Self {
+        let Entry { account_id, region, role_arn, external_id } = entry;
+        Self { account_id, region, role_arn, external_id }
+    }
 }
 
 fn region() -> String {
@@ -45,7 +49,7 @@ pub enum Accounts {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
-    namespaces: BTreeMap<String, Account>,
+    namespaces: BTreeMap<String, Entry>,
 }
 
 /// What is wrong with the map.
@@ -80,7 +84,7 @@ impl Accounts {
                 return Err(Error::AccountId { namespace: namespace.clone(), account_id: id.clone() });
             }
         }
-        Ok(Self::Mapped(file.namespaces))
+        Ok(Self::Mapped(file.namespaces.into_iter().map(|(name, entry)| (name, entry.into())).collect()))
     }
 
     /// The account of a namespace.

@@ -67,7 +67,6 @@ pub async fn serve(
                 }
             }),
         );
-    let server =
-        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stop).await });
+    let server = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stop).await });
     Ok((bound, server))
 }

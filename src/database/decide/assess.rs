@@ -37,7 +37,7 @@ pub fn assess(goal: &Goal, seen: &Seen) -> Result<Vec<Blocked>, String> {
         }
     }
     if let (Ok(source), Ok(target)) = (&seen.database.source, &seen.database.target) {
-        let started = seen.aws.as_ref().is_ok_and(|aws| has_started(aws));
+        let started = seen.aws.as_ref().is_ok_and(has_started);
         identity(goal, source, target, &mut found);
         source_fit(source, started, &mut found);
         target_fit(goal, source, target, started, &mut found);
@@ -125,7 +125,9 @@ fn identity(goal: &Goal, source: &Server, target: &Server, found: &mut Findings)
     }
     for (side, server) in [(Side::Source, source), (Side::Target, target)] {
         if let Record::Present { migration, uid, system_identifier, .. } = &server.record {
-            if *uid != goal.migration.uid {
+            if uid.is_empty() {
+                // Its migration let go of it; the next one takes it over.
+            } else if *uid != goal.migration.uid {
                 found.block(
                     Reason::OtherMigration,
                     format_args!(

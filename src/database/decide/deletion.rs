@@ -78,10 +78,7 @@ fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
             }
         });
     }
-    aws.subnet_group
-        .as_ref()
-        .filter(|g| g.owner == Owner::Us)
-        .map(|_| Found::Do(Step::DeleteSubnetGroup))
+    aws.subnet_group.as_ref().filter(|g| g.owner == Owner::Us).map(|_| Found::Do(Step::DeleteSubnetGroup))
 }
 
 fn databases(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
@@ -96,10 +93,10 @@ fn databases(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
         return Ok(Found::Do(Step::DropSourceRecord));
     }
     let target = reachable(goal, seen, Side::Target)?;
-    if let Record::Present { uid, marker: true, .. } = &target.record
+    if let Record::Present { uid, .. } = &target.record
         && *uid == goal.migration.uid
     {
-        return Ok(Found::Do(Step::DropTargetMarker));
+        return Ok(Found::Do(Step::ReleaseTarget));
     }
     Ok(Found::Done)
 }
@@ -117,7 +114,11 @@ fn reachable<'a>(goal: &Goal, seen: &'a Seen, side: Side) -> Result<&'a Server, 
     Err(match fault {
         Fault::Blocked(blocked) => Fault::Blocked(Blocked::new(
             Reason::Deleting,
-            format_args!("The {side} must be cleaned up before {} may go: {}", goal.migration.resource(), blocked.message),
+            format_args!(
+                "The {side} must be cleaned up before {} may go: {}",
+                goal.migration.resource(),
+                blocked.message
+            ),
             "If that database is gone for good, set spec.deletionPolicy to Retain; a replication slot left behind keeps WAL on the source's disk until it is dropped",
         )),
         other => other.clone(),

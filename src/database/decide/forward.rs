@@ -31,9 +31,10 @@ pub(crate) fn phase(goal: &Goal, seen: &Seen) -> Option<Phase> {
 }
 
 /// The guard of the target's fence: a target that nobody fenced yet, or that came open.
-pub(crate) fn fence(seen: &Seen) -> Option<Step> {
+pub(crate) fn fence(goal: &Goal, seen: &Seen) -> Option<Step> {
     let target = seen.database.target.as_ref().ok()?;
-    let open = matches!(target.record, Record::Absent) || !target.writers.is_empty();
+    let held = matches!(&target.record, Record::Present { uid, .. } if *uid == goal.migration.uid);
+    let open = !held || !target.writers.is_empty();
     (open && due(seen.memory.fenced_at, REFENCE_AFTER, seen.now)).then_some(Step::FenceTarget)
 }
 
@@ -46,12 +47,12 @@ pub(crate) fn next(goal: &Goal, seen: &Seen) -> Found {
         return Found::Do(Step::Claim);
     }
     first([
-        databases(seen, source, target),
+        databases(goal, seen, source, target),
         instance(goal, aws),
         endpoints(goal, seen, aws),
         usable(aws),
         connections(seen, aws),
-        task(goal, seen, aws, source),
+        task(seen, aws, source),
         load(aws, source),
         upkeep(goal, seen, aws),
         beat(seen),
@@ -63,8 +64,8 @@ fn first<const N: usize>(parts: [Found; N]) -> Found {
     parts.into_iter().find(|found| *found != Found::Done).unwrap_or(Found::Done)
 }
 
-fn databases(seen: &Seen, source: &Server, target: &Server) -> Found {
-    if let Some(step) = fence(seen) {
+fn databases(goal: &Goal, seen: &Seen, source: &Server, target: &Server) -> Found {
+    if let Some(step) = fence(goal, seen) {
         return Found::Do(step);
     }
     if !target.writers.is_empty() {
@@ -131,7 +132,8 @@ fn modification(task: Option<&Task>, endpoint: &Endpoint, wish: &EndpointSetting
         return Found::Done;
     }
     let same_place =
-        EndpointSettings { secret_version: wish.secret_version.clone(), ..endpoint.settings.clone() } == *wish;
+        EndpointSettings { secret_version: wish.secret_version.clone(), ..endpoint.settings.clone() }
+            == *wish;
     match task.map(|task| &task.status) {
         Some(TaskStatus::Running) if same_place => Found::Done,
         Some(TaskStatus::Running) => Found::Do(Step::StopTask),
@@ -180,7 +182,9 @@ fn usable(aws: &AwsSeen) -> Found {
 
 fn connections(seen: &Seen, aws: &AwsSeen) -> Found {
     let needs_tests = match aws.task.as_ref().map(|task| &task.status) {
-        None | Some(TaskStatus::Creating | TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed) => true,
+        None | Some(TaskStatus::Creating | TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed) => {
+            true
+        }
         Some(
             TaskStatus::Starting
             | TaskStatus::Running
@@ -232,7 +236,7 @@ fn connections(seen: &Seen, aws: &AwsSeen) -> Found {
     Found::Done
 }
 
-fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen, source: &Server) -> Found {
+fn task(seen: &Seen, aws: &AwsSeen, source: &Server) -> Found {
     let Some(task) = &aws.task else { return Found::Do(Step::CreateTask) };
     let made_with = [Some(&task.source_endpoint_arn), Some(&task.target_endpoint_arn)];
     let there = [&aws.endpoints.source, &aws.endpoints.target].map(|e| e.as_ref().map(|e| &e.arn));
@@ -258,7 +262,7 @@ fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen, source: &Server) -> Found {
         TaskStatus::Deleting => Found::Wait(format!("waiting for task {} to be gone", task.identifier)),
         TaskStatus::Other(status) => Found::Wait(format!("waiting for task {} ({status})", task.identifier)),
         TaskStatus::Stopped | TaskStatus::Failed => stopped(seen, task),
-        TaskStatus::Running => note_slot(goal, seen, task, source),
+        TaskStatus::Running => note_slot(seen, task, source),
     }
 }
 
@@ -290,10 +294,7 @@ fn lost_slot(task: &Task, source: &Server) -> Option<Blocked> {
     let Record::Present { slots: ours, .. } = &source.record else { return None };
     task.started_at?;
     let alive = |name: &String| {
-        source
-            .slots
-            .iter()
-            .any(|slot| slot.name == *name && slot.wal_status.as_deref() != Some("lost"))
+        source.slots.iter().any(|slot| slot.name == *name && slot.wal_status.as_deref() != Some("lost"))
     };
     if ours.is_empty() || ours.iter().any(alive) {
         return None;
@@ -324,7 +325,7 @@ pub(crate) fn slots_to_note<'a>(seen: &'a Seen, task: &Task, source: &'a Server)
         .collect()
 }
 
-fn note_slot(_goal: &Goal, seen: &Seen, task: &Task, source: &Server) -> Found {
+fn note_slot(seen: &Seen, task: &Task, source: &Server) -> Found {
     slots_to_note(seen, task, source)
         .first()
         .map_or(Found::Done, |slot| Found::Do(Step::NoteSlot((*slot).clone())))

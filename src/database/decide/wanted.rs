@@ -45,10 +45,8 @@ pub fn tables(source_tables: &[Table]) -> impl Iterator<Item = &Table> {
 pub fn alarms(goal: &Goal, instance: &Instance, task: &Task) -> Vec<Alarm> {
     let Some(wish) = &goal.alarms else { return Vec::new() };
     let of_instance = ("ReplicationInstanceIdentifier".to_owned(), instance.identifier.clone());
-    let of_task = vec![
-        of_instance.clone(),
-        ("ReplicationTaskIdentifier".to_owned(), task.resource_id().to_owned()),
-    ];
+    let of_task =
+        vec![of_instance.clone(), ("ReplicationTaskIdentifier".to_owned(), task.resource_id().to_owned())];
     let alarm = |name: &str, description: String, metric: &str, dimensions, periods| Alarm {
         name: name.to_owned(),
         description,

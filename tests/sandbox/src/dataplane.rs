@@ -39,7 +39,7 @@ use std::{collections::HashMap, future::Future};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
 };
 
 use crate::plane::{Effect, Report, Stopped};
@@ -91,7 +91,9 @@ struct Known {
 }
 
 async fn manage(mut effects: mpsc::Receiver<Effect>, reports: mpsc::Sender<Report>) {
-    let mut work: JoinSet<()> = JoinSet::new();
+    // Each ends with its last report. It's sent from here, when the task may be started again already: whoever hears
+    // that a task has stopped may order its start at once.
+    let mut work: JoinSet<Report> = JoinSet::new();
     let mut tasks: HashMap<String, Known> = HashMap::new();
     loop {
         let effect = tokio::select! {
@@ -100,32 +102,25 @@ async fn manage(mut effects: mpsc::Receiver<Effect>, reports: mpsc::Sender<Repor
                 None => return,
             },
             Some(ended) = work.join_next_with_id() => {
-                let id = match ended {
-                    Ok((id, ())) => id,
-                    Err(error) => {
-                        tracing::error!(%error, "a task of the data plane ended badly");
-                        let id = error.id();
-                        if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.running == Some(id)) {
-                            let reason = Stopped::Fatal(format!("the replication task crashed: {error}"));
-                            let task_arn = arn.clone();
-                            let _ = reports.send(Report::TaskStopped { task_arn, reason, applied_lsn: None }).await;
-                        }
-                        id
-                    }
+                let (id, report) = match ended {
+                    Ok((id, report)) => (id, Some(report)),
+                    Err(error) => (error.id(), crashed(&tasks, &error)),
                 };
                 for task in tasks.values_mut().filter(|task| task.running == Some(id)) {
                     task.running = None;
+                }
+                if let Some(report) = report {
+                    // Nobody left to tell is no reason to fail.
+                    let _ = reports.send(report).await;
                 }
                 continue;
             }
         };
         match effect {
             Effect::TestConnection { instance_arn, endpoint_arn, database } => {
-                let reports = reports.clone();
                 work.spawn(async move {
                     let result = connect::test(&database).await;
-                    let _ =
-                        reports.send(Report::ConnectionTested { instance_arn, endpoint_arn, result }).await;
+                    Report::ConnectionTested { instance_arn, endpoint_arn, result }
                 });
             }
             Effect::StartTask { task_arn, task, start } => {
@@ -149,15 +144,22 @@ async fn manage(mut effects: mpsc::Receiver<Effect>, reports: mpsc::Sender<Repor
                 );
                 known.running = Some(work.spawn(run).id());
             }
-            Effect::StopTask { task_arn } => match tasks.get(&task_arn) {
-                Some(known) => {
+            Effect::StopTask { task_arn } => {
+                if let Some(known) = tasks.get(&task_arn) {
                     known.stop.send_replace(true);
+                } else {
+                    let reason = Stopped::Normal;
+                    let _ = reports.send(Report::TaskStopped { task_arn, reason, applied_lsn: None }).await;
                 }
-                None => {
-                    let report = Report::TaskStopped { task_arn, reason: Stopped::Normal, applied_lsn: None };
-                    let _ = reports.send(report).await;
-                }
-            },
+            }
         }
     }
+}
+
+/// The last report of a task that could not give it.
+fn crashed(tasks: &HashMap<String, Known>, error: &JoinError) -> Option<Report> {
+    tracing::error!(%error, "a task of the data plane ended badly");
+    let (task_arn, _) = tasks.iter().find(|(_, task)| task.running == Some(error.id()))?;
+    let reason = Stopped::Fatal(format!("the replication task crashed: {error}"));
+    Some(Report::TaskStopped { task_arn: task_arn.clone(), reason, applied_lsn: None })
 }

@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// What a load has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Transactions whose commit was acknowledged, by kind: single inserts,
     pub inserts: u64,

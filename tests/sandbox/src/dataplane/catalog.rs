@@ -105,7 +105,8 @@ impl Shape {
     }
 }
 
-/// Reads the shapes of `tables`; those that the server does not have are missing from the answer.
+/// Reads the shapes of `tables`; those that the server does not have, or not as ordinary tables, are missing from the
+/// answer.
 pub(super) async fn shapes(
     client: &Client,
     tables: &[TableName],
@@ -120,7 +121,7 @@ pub(super) async fn shapes(
                         '_json', '_xml', '_point', '_box', '_line', '_lseg', '_path', '_polygon', '_circle')
              FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
              JOIN pg_namespace n ON n.nspname = wanted.schema
-             JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+             JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind = 'r'
              LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
              LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              LEFT JOIN pg_type t ON t.oid = a.atttypid

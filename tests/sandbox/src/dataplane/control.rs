@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     catalog::{literal, quoted},
@@ -47,7 +47,18 @@ impl Control {
 
     /// Makes what is missing of the schema and tables, and the task's row.
     pub(super) async fn prepare(&self, target: &Client, schema: &str) -> Result<(), Failure> {
-        let failed = |error| Failure::of(&format!("making the control tables in schema {schema}"), &error);
+        let failed = |error: tokio_postgres::Error| {
+            let failure = Failure::of(&format!("making the control tables in schema {schema}"), &error);
+            // Another task may be making them at this moment: IF NOT EXISTS does not wait for that.
+            let made_meanwhile =
+                [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA];
+            match failure {
+                Failure::Fatal(why) if error.code().is_some_and(|code| made_meanwhile.contains(code)) => {
+                    Failure::Lost(why)
+                }
+                other => other,
+            }
+        };
         // IF NOT EXISTS asks for the right to create even if nothing is to be created.
         let there = target.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&self.schema]).await;
         if !there.map_err(failed)?.get::<_, bool>(0) {

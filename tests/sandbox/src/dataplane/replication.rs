@@ -303,7 +303,7 @@ impl Replication {
 
     /// Tells the server what was received and what is safe on the target.
     pub(super) async fn confirm(&mut self, received: Lsn, flushed: Lsn) -> Result<(), Failure> {
-        const FROM_1970_TO_2000: Duration = Duration::from_secs(946_684_800);
+        const FROM_1970_TO_2000: Duration = Duration::from_hours(10_957 * 24);
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = clock.saturating_sub(FROM_1970_TO_2000).as_micros();
         let mut output = BytesMut::with_capacity(39);

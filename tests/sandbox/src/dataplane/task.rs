@@ -27,12 +27,12 @@ use super::{
 use crate::plane::{Report, Start, Stopped, TableName, Task};
 
 /// Failures without a session in between are borne for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const PATIENCE: Duration = Duration::from_mins(1);
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A session that lived so long was a good one: the next may follow at once.
 const LIVED: Duration = Duration::from_secs(1);
 
-/// Runs a task and reports on it until it has ended.
+/// Runs a task and reports on it until it has ended; the last report is the result.
 pub(super) async fn run(
     task_arn: String,
     task: Task,
@@ -40,14 +40,15 @@ pub(super) async fn run(
     ledger: Ledger,
     stop: watch::Receiver<bool>,
     reports: mpsc::Sender<Report>,
-) {
+) -> Report {
     if !matches!(start, Start::Resume { .. }) {
         ledger.reset();
     }
     let control = Control::new(&task);
-    let (slot, slot_is_made) = match &start {
-        Start::Resume { slot } => (Some(slot.clone()), true),
-        Start::FullLoadAndCdc | Start::Reload => (None, false),
+    let slot = match &start {
+        Start::Resume { slot } => Slot::Made(slot.clone()),
+        Start::FullLoadAndCdc => Slot::Unnamed { drop_older: false },
+        Start::Reload => Slot::Unnamed { drop_older: true },
     };
     let mut run = Run {
         task_arn: task_arn.clone(),
@@ -56,10 +57,8 @@ pub(super) async fn run(
         ledger: ledger.clone(),
         stop,
         reports: reports.clone(),
-        forget: slot.is_none(),
-        drop_older_slots: start == Start::Reload,
+        forget: !matches!(slot, Slot::Made(_)),
         slot,
-        slot_is_made,
         tables: Vec::new(),
         load_end: Lsn::default(),
         sessions: 0,
@@ -73,7 +72,19 @@ pub(super) async fn run(
     drop(run);
     // Nobody left to tell is no reason to fail.
     let _ = reports.send(ledger.report(&task_arn)).await;
-    let _ = reports.send(Report::TaskStopped { task_arn, reason, applied_lsn: ledger.applied() }).await;
+    Report::TaskStopped { task_arn, reason, applied_lsn: ledger.applied() }
+}
+
+/// How far the task's slot has come.
+enum Slot {
+    Unnamed {
+        /// A reload makes a new slot instead of those before.
+        drop_older: bool,
+    },
+    /// It may be there: the answer to its creation may have been lost.
+    Named(String),
+    /// It was there. If it isn't now, changes are lost.
+    Made(String),
 }
 
 struct Run {
@@ -85,9 +96,7 @@ struct Run {
     reports: mpsc::Sender<Report>,
     /// What the control tables hold of an earlier start is not wanted; until that was done once.
     forget: bool,
-    drop_older_slots: bool,
-    slot: Option<String>,
-    slot_is_made: bool,
+    slot: Slot,
     tables: Vec<TableName>,
     /// The full load is done when the target is here: where the source was when the last table was loaded.
     load_end: Lsn,
@@ -99,6 +108,7 @@ struct Run {
 
 /// What a session holds once it is set up.
 struct Ground {
+    slot: String,
     source: Session,
     target: Session,
     at: Lsn,
@@ -154,10 +164,9 @@ impl Run {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             ground = Box::pin(self.prepare()) => ground?,
         };
-        let Ground { source, target, at, followed, stream, load } = ground;
+        let Ground { slot, source, target, at, followed, stream, load } = ground;
         self.reached = true;
         if !self.told {
-            let slot = self.slot.clone().unwrap_or_default();
             let _ = self.reports.send(Report::TaskRunning { task_arn: self.task_arn.clone(), slot }).await;
             self.told = true;
         }
@@ -185,7 +194,7 @@ impl Run {
         }
         drop(source);
 
-        let mut applier = Applier {
+        let mut writer = Applier {
             target,
             control: self.control.clone(),
             settings: self.task.settings.clone(),
@@ -211,7 +220,7 @@ impl Run {
         });
         tokio::select! {
             biased;
-            ended = applier.run(&mut transactions, &mut stop) => ended,
+            ended = writer.run(&mut transactions, &mut stop) => ended,
             failure = capture.ended() => Err(reader_ended(failure)),
         }
     }
@@ -251,7 +260,7 @@ impl Run {
             }
             self.ledger.load_fails(table);
             return Err(Failure::Fatal(format!(
-                "table {}.{} does not exist on the {missing}; load the schema there first",
+                "table {}.{} does not exist on the {missing} as an ordinary table; load the schema there first",
                 table.schema, table.name
             )));
         }
@@ -289,26 +298,28 @@ impl Run {
         let system = stream.identify().await?;
         stream.start(&slot, at).await?;
         tracing::info!(task = self.task_arn, slot, system, %at, "following the source");
-        Ok(Ground { source, target, at, followed, stream, load })
+        Ok(Ground { slot, source, target, at, followed, stream, load })
     }
 
     /// Makes the slot, or makes sure that it's there.
     async fn hold_slot(&mut self, source: &Session) -> Result<String, Failure> {
         let failed = |error| Failure::of("reading the source's replication slots", &error);
-        let name = match &self.slot {
-            Some(name) => name.clone(),
-            None => {
+        let (name, made) = match &self.slot {
+            Slot::Made(name) => (name.clone(), true),
+            Slot::Named(name) => (name.clone(), false),
+            Slot::Unnamed { drop_older } => {
                 let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
                 let oid: u32 = source.client.query_one(sql, &[]).await.map_err(failed)?.get(0);
                 let prefix = slot_prefix(&self.task.resource_id, oid);
-                if self.drop_older_slots {
+                if *drop_older {
                     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
                                WHERE starts_with(slot_name::text, $1) AND NOT active AND NOT temporary";
                     source.client.execute(sql, &[&prefix]).await.map_err(failed)?;
                 }
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let name = format!("{prefix}{:08x}", now.as_nanos() & 0xFFFF_FFFF);
-                self.slot.insert(name).clone()
+                self.slot = Slot::Named(name.clone());
+                (name, false)
             }
         };
         let sql = "SELECT COALESCE(wal_status, 'reserved'), COALESCE(plugin::text, '') \
@@ -327,7 +338,7 @@ impl Run {
                 )));
             }
             Some(_) => {}
-            None if self.slot_is_made => {
+            None if made => {
                 return Err(Failure::Fatal(format!(
                     "replication slot {name} does not exist on the source any more; changes since then can't be had, \
                      only a reload helps"
@@ -337,7 +348,7 @@ impl Run {
                 Replication::connect(&self.task.source).await?.create_slot(&name, false, false).await?;
             }
         }
-        self.slot_is_made = true;
+        self.slot = Slot::Made(name.clone());
         Ok(name)
     }
 }

@@ -25,12 +25,14 @@ use crate::plane::{TableName, Task, Validation};
 /// Rest between two tables: validation must not slow down what it watches.
 const REST: Duration = Duration::from_millis(500);
 /// A table that did not change is looked at again after so long.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// How long a pass waits for the target to arrive where the source was.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// Suspects of one pass. More are left to the next one.
 const SUSPECTS: usize = 1000;
 const ROUNDS: usize = 4;
+/// A mask: many, so that few rows are read for each that moves.
+const BUCKETS: i32 = 0x3FFF;
 
 pub(super) struct Validator {
     pub(super) task: Task,
@@ -209,7 +211,7 @@ impl Query {
     async fn buckets(&self, side: &Session, what: &str) -> Result<HashMap<i32, (i64, String)>, Failure> {
         // Sums, not XOR: two equal rows too many must not cancel each other.
         let sql = format!(
-            "SELECT hashtext({}) & 1023, count(*), sum({})::text FROM ONLY {} GROUP BY 1",
+            "SELECT hashtext({}) & {BUCKETS}, count(*), sum({})::text FROM ONLY {} GROUP BY 1",
             self.key, self.hash, self.name
         );
         let rows = side.client.query(&sql, &[]).await.map_err(|error| self.failed(what, &error))?;
@@ -220,7 +222,7 @@ impl Query {
         let condition = match which {
             Which::Buckets(buckets) => {
                 let list: Vec<_> = buckets.iter().map(i32::to_string).collect();
-                format!("(hashtext({}) & 1023) IN ({})", self.key, list.join(", "))
+                format!("(hashtext({}) & {BUCKETS}) IN ({})", self.key, list.join(", "))
             }
             Which::Keys(keys) => {
                 let list: Vec<_> = keys.iter().map(|key| literal(key)).collect();

@@ -24,7 +24,7 @@ impl Install {
             places.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
         }
         places.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
-        for root in ["/usr/lib/postgresql", "/usr/local", "/opt/homebrew/opt", "/usr"] {
+        for root in ["/usr/lib/postgresql", "/usr/local", "/usr"] {
             places.extend(
                 fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")),
             );
@@ -34,7 +34,8 @@ impl Install {
             .filter(|bin| ["initdb", "postgres"].iter().all(|program| bin.join(program).is_file()))
             .filter_map(|bin| Some((major(&bin)?, bin)))
             .filter(|(major, _)| *major >= OLDEST)
-            .max();
+            // Of two of the same major the one found first.
+            .reduce(|best, next| if next.0 > best.0 { next } else { best });
         match newest {
             Some((_, bin)) => Ok(Self { bin }),
             None => Err(Error::Missing(format!(

@@ -50,15 +50,13 @@ async fn a_server_survives_restart_kill_and_pause_and_leaves_nothing() {
         encrypted.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
     assert!(row.get::<_, bool>(0));
 
-    // Nobody gets in with the wrong authority, password or host name, nor without TLS.
+    // Nobody gets in with the wrong authority or password, nor without TLS.
     let other = Authority::new("somebody else").unwrap();
     let refused = |login: Login| async move { login.connect("test").await.unwrap_err().to_string() };
     let wrong_ca = refused(Login { ca: other.pair().certificate.clone(), ..login.clone() }).await;
     assert!(wrong_ca.contains("certificate"), "{wrong_ca}");
     let wrong_password = refused(Login { password: "no".into(), ..login.clone() }).await;
     assert!(wrong_password.contains("28P01"), "{wrong_password}");
-    let wrong_name = refused(Login { host: "127.0.0.2".into(), ..login.clone() }).await;
-    assert!(wrong_name.contains("connecting as someone@127.0.0.2"), "{wrong_name}");
     let plain = format!(
         "host=127.0.0.1 port={} user=someone password=pw dbname=postgres sslmode=disable",
         server.port()

@@ -92,6 +92,9 @@ async fn rows_in_flight_are_no_differences_and_planted_ones_are_found_under_load
     let pair = Pair::new("inflight").await;
     seed(&pair.source, 20_000).await.unwrap();
     let (mut source, mut target) = (superuser(&pair.source).await, superuser(&pair.target).await);
+    // Otherwise an idle target tells how far it is only every ten seconds.
+    run(&target, "ALTER SYSTEM SET wal_receiver_status_interval = 1").await;
+    run(&target, "SELECT pg_reload_conf()").await;
     run(&source, "CREATE PUBLICATION bank FOR ALL TABLES").await;
     let ca = pair.scratch.0.join("ca.crt");
     std::fs::write(&ca, pair.source.ca()).unwrap();

@@ -54,7 +54,7 @@ pub(super) struct Bench {
     pub(super) server: Server,
     effects: mpsc::Sender<Effect>,
     reports: mpsc::Receiver<Report>,
-    _plane: DataPlane,
+    plane: DataPlane,
     pub(super) task: Task,
 }
 
@@ -94,7 +94,16 @@ impl Bench {
         let (effects, effects_seen) = mpsc::channel(16);
         let (reports_told, reports) = mpsc::channel(16);
         let plane = DataPlane::start(effects_seen, reports_told);
-        Self { server, effects, reports, _plane: plane, task }
+        Self { server, effects, reports, plane, task }
+    }
+
+    /// The data plane ends where it is, and a new one that knows nothing takes its place.
+    pub(super) async fn power_cut(&mut self) {
+        let (effects, effects_seen) = mpsc::channel(16);
+        let (reports_told, reports) = mpsc::channel(16);
+        let plane = DataPlane::start(effects_seen, reports_told);
+        std::mem::replace(&mut self.plane, plane).stop().await;
+        (self.effects, self.reports) = (effects, reports);
     }
 
     pub(super) async fn begin(&self, start: Start) {
@@ -107,7 +116,7 @@ impl Bench {
     }
 
     pub(super) async fn report(&mut self) -> Report {
-        let next = tokio::time::timeout(Duration::from_secs(120), self.reports.recv()).await;
+        let next = tokio::time::timeout(Duration::from_mins(2), self.reports.recv()).await;
         next.expect("a report in time").expect("a data plane")
     }
 

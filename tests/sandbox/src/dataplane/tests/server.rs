@@ -1,4 +1,4 @@
-//! A real PostgreSQL server with two databases, `source` and `target`, for one test.
+//! A real database server with two databases, `source` and `target`, for one test.
 
 use std::{
     fs,

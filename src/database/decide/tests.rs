@@ -1,0 +1,719 @@
+//! Decisions as tables, walks and products over small worlds. `Scene` knows the types; the cases do not.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::api::FINALIZER;
+use crate::api::condition::Reason;
+use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
+use crate::aws::dms::{
+    ConnectionStatus, InstanceStatus, Owner, StartType, StopReason, TableState, TaskStatus, ValidationState,
+};
+use crate::database::decide::{Decision, Phase, State, Step, decide};
+use crate::database::goal::Goal;
+use crate::database::plan::{assume, steps};
+use crate::database::seen::{AwsSeen, MaterialSeen, MemorySeen, Seen};
+use crate::fault::Fault;
+use crate::postgres::{Identity, Record, Server, Slot, Table, TableKind};
+use crate::side::{Side, Sides};
+
+/// A migration and what is seen of it, ready to be bent.
+#[derive(Clone)]
+struct Scene {
+    object: DatabaseMigration,
+    goal: Goal,
+    seen: Seen,
+}
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().expect("a timestamp")
+}
+
+fn table(name: &str) -> Table {
+    Table {
+        schema: "public".into(),
+        name: name.into(),
+        kind: TableKind::Ordinary,
+        has_primary_key: true,
+        columns: vec![("id".into(), "bigint".into())],
+        empty: Some(true),
+    }
+}
+
+fn server(system_identifier: i64) -> Server {
+    Server {
+        identity: Identity { system_identifier, version: 150_018 },
+        wal_level: "logical".into(),
+        free_slots: 5,
+        free_wal_senders: 5,
+        record: Record::Absent,
+        tables: vec![table("accounts"), table("entries")],
+        slots: vec![],
+        missing_privileges: vec![],
+        writers: vec!["payments_app".into()],
+        application_sessions: 0,
+    }
+}
+
+impl Scene {
+    /// Goal Replicate, both sides fit, nothing made yet.
+    fn fresh() -> Self {
+        let side = |name: &str| {
+            json!({
+                "database": "payments",
+                "tls": {"caRef": {"kind": "ConfigMap", "name": "ca", "key": "ca.crt"}},
+                "operatorCredentialsRef": {"name": format!("{name}-operator")},
+                "replicationCredentials": {"secretRef": {"name": format!("{name}-dms")}},
+                "applicationRoles": ["payments_app"],
+            })
+        };
+        let (mut source, mut target) = (side("source"), side("target"));
+        source["endpoint"] = json!({"host": "pg01.bank.example", "database": "payments"});
+        source.as_object_mut().expect("an object").remove("database");
+        target["rdsInstanceIdentifier"] = json!("rds-payments-dev");
+        let object: DatabaseMigration = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "DatabaseMigration",
+            "metadata": {"name": "payments-db", "namespace": "default", "uid": "u-1", "generation": 1},
+            "spec": {
+                "goal": "Replicate",
+                "environmentSuffix": "dev",
+                "source": source,
+                "target": target,
+                "tables": {"include": [{"schema": "public"}]},
+                "replication": {"instance": {"managed": {
+                    "class": "dms.r6i.large", "storageGiB": 100,
+                    "subnetIDs": ["subnet-0a", "subnet-0b"], "securityGroupIDs": ["sg-0c"],
+                }}},
+                "alarms": {"snsTopicARN": "arn:aws:sns:us-east-1:111122223333:alerts-dev"},
+            },
+        }))
+        .expect("a good manifest");
+        let material = MaterialSeen {
+            replication_username: "slipway_dms".into(),
+            replication_version: "s-1/7".into(),
+            ca_fingerprint: "0badcafe".into(),
+        };
+        let seen = Seen {
+            now: now(),
+            account: Ok(()),
+            material: Sides { source: Ok(material.clone()), target: Ok(material) },
+            address: Sides {
+                source: Ok(("pg01.bank.example".into(), 5432)),
+                target: Ok(("rds.example".into(), 5432)),
+            },
+            database: Sides { source: Ok(server(1)), target: Ok(server(2)) },
+            replication_login: Sides { source: Ok(()), target: Ok(()) },
+            aws: Ok(AwsSeen::default()),
+            memory: MemorySeen::default(),
+        };
+        Self { goal: Goal::parse(&object).expect("a good goal"), object, seen }
+    }
+
+    /// Everything done, by walking there.
+    fn replicating() -> Self {
+        let mut scene = Self::fresh();
+        scene.walk();
+        scene
+    }
+
+    fn decide(&self) -> Decision {
+        decide(&self.goal, &self.seen)
+    }
+
+    fn step(&self) -> Option<&'static str> {
+        self.decide().step.map(|step| step.action())
+    }
+
+    fn stalled(&self) -> Option<Reason> {
+        match self.decide().state {
+            State::Stalled(blocked) => Some(blocked.reason),
+            _ => None,
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        assume(&mut self.goal, &mut self.seen, step);
+    }
+
+    /// Takes every step until none is left; panics if that never happens.
+    fn walk(&mut self) -> Vec<&'static str> {
+        let mut actions = Vec::new();
+        while let Some(step) = self.decide().step {
+            assert!(actions.len() < 60, "no end: {actions:?}");
+            actions.push(step.action());
+            let last = step == Step::Release;
+            self.apply(&step);
+            if last {
+                break;
+            }
+        }
+        actions
+    }
+
+    fn aws(&mut self) -> &mut AwsSeen {
+        self.seen.aws.as_mut().expect("AWS is seen")
+    }
+
+    fn task(&mut self) -> &mut crate::aws::dms::Task {
+        self.aws().task.as_mut().expect("a task")
+    }
+
+    fn on(&mut self, side: Side) -> &mut Server {
+        self.seen.database.get_mut(side).as_mut().expect("the database is seen")
+    }
+
+    fn bend(mut self, how: impl FnOnce(&mut Self)) -> Self {
+        how(&mut self);
+        self
+    }
+}
+
+#[test]
+fn a_clean_run_takes_these_steps_in_this_order() {
+    let mut scene = Scene::fresh();
+    let actions = scene.walk();
+    assert_eq!(
+        actions,
+        [
+            "Claim",
+            "FenceTarget",
+            "PrepareSource",
+            "CreateSubnetGroup",
+            "CreateInstance",
+            "ImportCertificate",
+            "ImportCertificate",
+            "CreateEndpoint",
+            "CreateEndpoint",
+            "TestConnection",
+            "TestConnection",
+            "CreateTask",
+            "StartTask",
+            "PutAlarm",
+            "PutAlarm",
+            "PutAlarm",
+            "Beat",
+        ]
+    );
+    let decision = scene.decide();
+    assert!(matches!(decision.state, State::Ready { .. }), "{decision:?}");
+    assert_eq!(decision.phase, Some(Phase::Replicating));
+}
+
+#[test]
+fn the_plan_is_the_clean_run_without_what_changes_nothing_outside() {
+    let mut scene = Scene::fresh();
+    scene.goal.reach = crate::api::database::Goal::Plan;
+    let decision = scene.decide();
+    assert_eq!(decision.step, None);
+    assert!(matches!(decision.state, State::Ready { reason: Reason::Planned, .. }));
+    let planned: Vec<String> = steps(&scene.goal, &scene.seen).into_iter().map(|s| s.action).collect();
+    let walked: Vec<&str> =
+        Scene::fresh().walk().into_iter().filter(|a| !["Claim", "Beat"].contains(a)).collect();
+    assert_eq!(planned, walked);
+}
+
+#[test]
+fn a_deletion_removes_everything_in_reverse_and_then_lets_go() {
+    let mut scene = Scene::replicating().bend(|s| {
+        s.on(Side::Source).slots = vec![slot("slot_of_task", true)];
+        s.goal.deletion = Some(crate::api::database::DeletionPolicy::Delete);
+    });
+    assert_eq!(
+        scene.walk(),
+        [
+            "NoteSlot",
+            "StopTask",
+            "DeleteTask",
+            "DeleteAlarms",
+            "DeleteEndpoint",
+            "DeleteEndpoint",
+            "DeleteCertificate",
+            "DeleteCertificate",
+            "DeleteInstance",
+            "DeleteSubnetGroup",
+            "DropSlot",
+            "DropSourceRecord",
+            "ReleaseTarget",
+            "Release",
+        ]
+    );
+    let target = scene.seen.database.target.expect("seen");
+    assert!(target.writers.is_empty(), "the fence stays");
+}
+
+fn slot(name: &str, active: bool) -> Slot {
+    Slot {
+        name: name.into(),
+        active,
+        used_by: active.then(|| "slipway_dms".into()),
+        retained_bytes: Some(0),
+        wal_status: Some("reserved".into()),
+    }
+}
+
+#[test]
+fn a_deletion_leaves_what_is_not_ours() {
+    let actions = Scene::replicating()
+        .bend(|s| {
+            s.goal.deletion = Some(crate::api::database::DeletionPolicy::Delete);
+            let foreign = || Owner::Other(Some("u-2".into()));
+            s.aws().instance.as_mut().expect("there").owner = foreign();
+            s.aws().subnet_group.as_mut().expect("there").owner = foreign();
+            for side in Side::BOTH {
+                s.aws().endpoints.get_mut(side).as_mut().expect("there").owner = foreign();
+            }
+            for certificate in &mut s.aws().certificates {
+                certificate.owner = foreign();
+            }
+            for alarm in &mut s.aws().alarms {
+                alarm.owner = foreign();
+            }
+            s.task().owner = foreign();
+        })
+        .walk();
+    assert_eq!(actions, ["DropSourceRecord", "ReleaseTarget", "Release"]);
+}
+
+#[test]
+fn retain_and_never_claimed_let_go_at_once() {
+    use crate::api::database::DeletionPolicy::{Delete, Retain};
+    let retained = Scene::replicating().bend(|s| s.goal.deletion = Some(Retain)).walk();
+    let untouched = Scene::fresh().bend(|s| s.goal.deletion = Some(Delete)).walk();
+    assert_eq!((retained.as_slice(), untouched.as_slice()), (["Release"].as_slice(), ["Release"].as_slice()));
+}
+
+#[test]
+fn a_deletion_waits_for_the_source_and_names_the_way_out() {
+    let decision = Scene::replicating()
+        .bend(|s| {
+            s.goal.deletion = Some(crate::api::database::DeletionPolicy::Delete);
+            s.aws().task = None;
+            s.aws().alarms.clear();
+            s.aws().endpoints = Sides::default();
+            s.aws().certificates.clear();
+            s.aws().instance = None;
+            s.aws().subnet_group = None;
+            s.seen.database.source = Err(Fault::blocked(Reason::Unreachable, "no answer", "mend it"));
+        })
+        .decide();
+    assert_eq!(decision.step, None);
+    let State::Stalled(blocked) = decision.state else { panic!("{:?}", decision.state) };
+    assert!(blocked.message.contains("deletionPolicy"), "{}", blocked.message);
+}
+
+/// What stands in the way: how the scene is bent, and the word that must be said.
+fn blockers() -> Vec<(Reason, fn(&mut Scene))> {
+    vec![
+        (Reason::AccountMismatch, |s| {
+            s.seen.account = Err(Fault::blocked(Reason::AccountMismatch, "wrong", "mend it"));
+        }),
+        (Reason::SecretMissing, |s| {
+            s.seen.material.source = Err(Fault::blocked(Reason::SecretMissing, "wrong", "mend it"));
+        }),
+        (Reason::InstanceMissing, |s| {
+            s.seen.address.target = Err(Fault::blocked(Reason::InstanceMissing, "wrong", "mend it"));
+        }),
+        (Reason::LoginRefused, |s| {
+            s.seen.database.source = Err(Fault::blocked(Reason::LoginRefused, "wrong", "mend it"));
+        }),
+        (Reason::LoginRefused, |s| {
+            s.seen.replication_login.target = Err(Fault::blocked(Reason::LoginRefused, "wrong", "mend it"));
+        }),
+        (Reason::AccessDenied, |s| {
+            s.seen.aws = Err(Fault::blocked(Reason::AccessDenied, "wrong", "mend it"));
+        }),
+        (Reason::WalLevelNotLogical, |s| s.on(Side::Source).wal_level = "replica".into()),
+        (Reason::SlotsExhausted, |s| s.on(Side::Source).free_slots = 0),
+        (Reason::SlotsExhausted, |s| s.on(Side::Source).free_wal_senders = 0),
+        (Reason::NoTables, |s| s.on(Side::Source).tables.clear()),
+        (Reason::TableWithoutKey, |s| s.on(Side::Source).tables[1].has_primary_key = false),
+        (Reason::TableUnsupported, |s| s.on(Side::Source).tables[1].kind = TableKind::Unlogged),
+        (Reason::TableUnsupported, |s| s.on(Side::Target).identity.version = 140_010),
+        (Reason::TargetSchemaMissing, |s| {
+            s.on(Side::Target).tables.pop();
+        }),
+        (Reason::TargetSchemaMissing, |s| s.on(Side::Target).tables[0].columns[0].1 = "integer".into()),
+        (Reason::TargetNotEmpty, |s| s.on(Side::Target).tables[0].empty = Some(false)),
+        (Reason::PrivilegeMissing, |s| s.on(Side::Target).missing_privileges.push("GRANT …".into())),
+        (Reason::InvalidSpec, |s| s.on(Side::Target).identity.system_identifier = 1),
+        (Reason::OtherMigration, |s| {
+            s.on(Side::Target).record = Record::Present {
+                migration: "other/one".into(),
+                uid: "u-2".into(),
+                holder: "fenced".into(),
+                system_identifier: 2,
+                slots: vec![],
+            };
+        }),
+    ]
+}
+
+#[test]
+fn nothing_is_made_while_anything_is_in_the_way() {
+    for (index, (reason, bend)) in blockers().into_iter().enumerate() {
+        let scene = Scene::fresh().bend(bend);
+        let decision = scene.decide();
+        assert_eq!(scene.stalled(), Some(reason), "case {index}: {decision:?}");
+        assert_eq!(decision.step, None, "case {index}");
+        assert_eq!(decision.phase, Some(Phase::Assessing), "case {index}");
+    }
+}
+
+#[test]
+fn a_fact_that_is_not_known_is_no_verdict_and_no_step() {
+    for bend in [
+        (|s: &mut Scene| s.seen.aws = Err(Fault::Again("throttled".into()))) as fn(&mut Scene),
+        |s| s.seen.database.target = Err(Fault::Again("gone for a moment".into())),
+        |s| s.seen.account = Err(Fault::Again("no answer".into())),
+        |s| s.seen.address.target = Err(Fault::Wait("no address yet".into())),
+    ] {
+        for scene in [Scene::fresh().bend(bend), Scene::replicating().bend(bend)] {
+            let decision = scene.decide();
+            assert!(matches!(decision.state, State::Uncertain(_)), "{decision:?}");
+            assert_eq!(decision.step, None);
+        }
+    }
+}
+
+#[test]
+fn rows_on_the_target_are_our_own_work_once_the_task_ran() {
+    let full = |s: &mut Scene| s.on(Side::Target).tables[0].empty = Some(false);
+    assert_eq!(Scene::fresh().bend(full).stalled(), Some(Reason::TargetNotEmpty));
+    assert_eq!(Scene::replicating().bend(full).stalled(), None);
+    // A task of somebody else's of the same name is no excuse.
+    let foreign = Scene::replicating().bend(full).bend(|s| s.task().owner = Owner::Other(None));
+    assert_eq!(foreign.stalled(), Some(Reason::NotOurs));
+}
+
+#[test]
+fn a_stopped_task_is_resumed_never_started_again() {
+    let stopped = |reason: StopReason, seconds: i64| {
+        Scene::replicating().bend(move |s| {
+            let at = s.seen.now - SignedDuration::from_secs(seconds);
+            let task = s.task();
+            task.status = TaskStatus::Stopped;
+            task.stop_reason = Some(reason);
+            task.stopped_at = Some(at);
+        })
+    };
+    assert_eq!(stopped(StopReason::RecoverableError, 10).step(), Some("ResumeTask"));
+    assert_eq!(stopped(StopReason::Normal, 10).step(), Some("ResumeTask"));
+    assert_eq!(stopped(StopReason::FatalError, 10).step(), None);
+    assert_eq!(stopped(StopReason::FatalError, 10).stalled(), Some(Reason::TaskFailed));
+    assert_eq!(stopped(StopReason::FatalError, 70).step(), Some("ResumeTask"));
+    // A test of hours ago, or of another process, proves nothing: test first.
+    let untested = stopped(StopReason::Normal, 10).bend(|s| s.seen.memory.tested_at = Sides::default());
+    assert_eq!(untested.step(), Some("TestConnection"));
+}
+
+#[test]
+fn a_lost_slot_stops_everything_for_ever() {
+    let noted = |s: &mut Scene| {
+        s.on(Side::Source).slots = vec![slot("ours", false)];
+        s.apply(&Step::NoteSlot("ours".into()));
+        s.task().status = TaskStatus::Stopped;
+    };
+    assert_eq!(Scene::replicating().bend(noted).step(), Some("ResumeTask"));
+    for bend in [
+        (|s: &mut Scene| s.on(Side::Source).slots.clear()) as fn(&mut Scene),
+        |s| s.on(Side::Source).slots[0].wal_status = Some("lost".into()),
+        |s| s.on(Side::Source).slots[0].name = "somebody_elses".into(),
+    ] {
+        let scene = Scene::replicating().bend(noted).bend(bend);
+        assert_eq!((scene.step(), scene.stalled()), (None, Some(Reason::SlotLost)));
+    }
+}
+
+#[test]
+fn a_target_that_came_open_is_fenced_again_whatever_else_is_wrong() {
+    let open = |s: &mut Scene| {
+        s.on(Side::Target).writers = vec!["payments_app".into()];
+        s.seen.memory.fenced_at = None;
+    };
+    assert_eq!(Scene::replicating().bend(open).step(), Some("FenceTarget"));
+    let wrong = Scene::replicating().bend(open).bend(|s| s.on(Side::Source).wal_level = "replica".into());
+    assert_eq!((wrong.step(), wrong.stalled()), (Some("FenceTarget"), Some(Reason::WalLevelNotLogical)));
+    let suspended = Scene::replicating().bend(open).bend(|s| s.goal.suspended = true);
+    assert_eq!(suspended.step(), Some("FenceTarget"));
+    // What the fence can't stop is said, not fought over.
+    let stubborn = Scene::replicating().bend(open).bend(|s| s.seen.memory.fenced_at = Some(s.seen.now));
+    assert_eq!((stubborn.step(), stubborn.stalled()), (None, Some(Reason::UnlistedWriter)));
+}
+
+#[test]
+fn suspend_holds_progress_and_keeps_guards() {
+    let fresh = Scene::fresh().bend(|s| s.goal.suspended = true);
+    assert_eq!(fresh.step(), None);
+    assert!(matches!(fresh.decide().state, State::Walking { reason: Reason::Suspended, .. }));
+    let running = Scene::replicating().bend(|s| {
+        s.goal.suspended = true;
+        s.seen.memory.lag = None;
+    });
+    assert_eq!(running.step(), Some("Beat"));
+}
+
+#[test]
+fn the_endpoint_follows_the_spec_without_stopping_the_task_for_a_password() {
+    let rotated = |s: &mut Scene| {
+        s.seen.material.source.as_mut().expect("known").replication_version = "s-1/8".into();
+    };
+    let moved = |s: &mut Scene| s.seen.address.source = Ok(("pg02.bank.example".into(), 5432));
+    assert_eq!(Scene::replicating().bend(rotated).step(), None);
+    assert_eq!(Scene::replicating().bend(moved).step(), Some("StopTask"));
+    let stopped = |s: &mut Scene| s.task().status = TaskStatus::Stopped;
+    for change in [rotated as fn(&mut Scene), moved] {
+        assert_eq!(Scene::replicating().bend(stopped).bend(change).step(), Some("ModifyEndpoint"));
+    }
+    let other_ca = Scene::replicating().bend(stopped).bend(|s| {
+        s.seen.material.source.as_mut().expect("known").ca_fingerprint = "deadbeef".into();
+    });
+    let mut scene = other_ca;
+    assert_eq!(
+        &scene.walk()[..],
+        ["ImportCertificate", "ModifyEndpoint", "ResumeTask", "DeleteCertificate"],
+        "the old authority goes last"
+    );
+}
+
+#[test]
+fn ready_needs_every_table_no_error_and_a_fresh_small_lag() {
+    let cases: Vec<(&str, fn(&mut Scene))> = vec![
+        ("a table is missing from the statistics", |s| {
+            s.aws().tables.pop();
+        }),
+        ("a table is still loading", |s| s.aws().tables[0].state = TableState::FullLoad),
+        ("a table is in error", |s| s.aws().tables[0].state = TableState::Error),
+        ("a state nobody knows", |s| s.aws().tables[0].state = TableState::Other("Table odd".into())),
+        ("rows differ", |s| s.aws().tables[0].validation = ValidationState::Mismatched),
+        ("the load is not done", |s| s.task().full_load_finished = false),
+        ("the task is stopped", |s| s.task().status = TaskStatus::Stopped),
+        ("the lag is unknown", |s| s.seen.memory.lag = None),
+        ("the lag is old", |s| {
+            s.seen.memory.lag.as_mut().expect("measured").at -= SignedDuration::from_mins(5);
+        }),
+        ("the lag is large", |s| {
+            s.seen.memory.lag.as_mut().expect("measured").age = SignedDuration::from_mins(2);
+        }),
+        ("the target is open", |s| s.on(Side::Target).writers.push("payments_app".into())),
+        ("the source is gone", |s| {
+            s.seen.database.source = Err(Fault::blocked(Reason::Unreachable, "no answer", "mend it"));
+        }),
+    ];
+    for (what, bend) in cases {
+        let decision = Scene::replicating().bend(bend).decide();
+        assert!(!matches!(decision.state, State::Ready { .. }), "{what}: {decision:?}");
+    }
+}
+
+#[test]
+fn foreign_resources_of_our_names_are_left_alone() {
+    let full = Scene::replicating();
+    let bends: Vec<fn(&mut Scene)> = vec![
+        |s| s.aws().instance.as_mut().expect("there").owner = Owner::Other(None),
+        |s| s.aws().subnet_group.as_mut().expect("there").owner = Owner::Other(None),
+        |s| s.aws().certificates[0].owner = Owner::Other(None),
+        |s| s.aws().endpoints.source.as_mut().expect("there").owner = Owner::Other(None),
+        |s| s.task().owner = Owner::Other(None),
+        |s| s.aws().alarms[0].owner = Owner::Other(None),
+    ];
+    for bend in bends {
+        let scene = full.clone().bend(bend);
+        assert_eq!((scene.step(), scene.stalled()), (None, Some(Reason::NotOurs)));
+    }
+}
+
+/// Every combination of what can be at work: the rules that hold in all of them.
+#[test]
+fn over_all_small_worlds_no_step_breaks_a_rule() {
+    let tasks = [
+        TaskStatus::Creating,
+        TaskStatus::Ready,
+        TaskStatus::Starting,
+        TaskStatus::Running,
+        TaskStatus::Stopping,
+        TaskStatus::Stopped,
+        TaskStatus::Failed,
+        TaskStatus::Modifying,
+        TaskStatus::Testing,
+        TaskStatus::Deleting,
+        TaskStatus::Other("moving".into()),
+    ];
+    let instances = [
+        InstanceStatus::Available,
+        InstanceStatus::Creating,
+        InstanceStatus::Modifying,
+        InstanceStatus::Deleting,
+        InstanceStatus::Failed,
+        InstanceStatus::Other("storage-full".into()),
+    ];
+    let connections = [
+        ConnectionStatus::Testing,
+        ConnectionStatus::Successful,
+        ConnectionStatus::Failed,
+        ConnectionStatus::Deleting,
+        ConnectionStatus::Other("odd".into()),
+    ];
+    let full = Scene::replicating();
+    let mut worlds = 0;
+    for bits in 0_u32..1 << 7 {
+        let bit = |n: u32| bits & (1 << n) != 0;
+        for task in &tasks {
+            for instance in &instances {
+                for connection in &connections {
+                    let mut scene = full.clone();
+                    scene.aws().instance.as_mut().expect("there").status = instance.clone();
+                    for side in Side::BOTH {
+                        scene.aws().connections.get_mut(side).as_mut().expect("there").status =
+                            connection.clone();
+                    }
+                    scene.task().status = task.clone();
+                    if bit(0) {
+                        scene.task().started_at = None;
+                        scene.task().full_load_finished = false;
+                    }
+                    if bit(1) {
+                        scene.aws().task = None;
+                    }
+                    if bit(2) {
+                        scene.on(Side::Target).tables[0].empty = Some(false);
+                    }
+                    if bit(3) {
+                        scene.goal.suspended = true;
+                    }
+                    if bit(4) {
+                        scene.on(Side::Target).writers = vec!["payments_app".into()];
+                        scene.seen.memory.fenced_at = None;
+                    }
+                    if bit(5) {
+                        scene.goal.deletion = Some(crate::api::database::DeletionPolicy::Delete);
+                    }
+                    if bit(6) {
+                        scene.goal.reach = crate::api::database::Goal::Plan;
+                    }
+                    rules(&scene);
+                    worlds += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(worlds, 128 * 11 * 6 * 5);
+}
+
+fn rules(scene: &Scene) {
+    let decision = scene.decide();
+    assert_eq!(decision, scene.decide(), "deciding twice is the same");
+    assert!(!decision.next.is_empty() && decision.next.len() <= 256, "{decision:?}");
+    let Some(step) = &decision.step else { return };
+    let deleting = scene.goal.deletion.is_some();
+    assert!(
+        deleting || scene.goal.reach != crate::api::database::Goal::Plan,
+        "goal Plan changes nothing: {decision:?}"
+    );
+    if scene.goal.suspended && !deleting {
+        assert!(step.is_guard(), "suspended: {decision:?}");
+    }
+    let aws = scene.seen.aws.as_ref().expect("seen");
+    let task = aws.task.as_ref();
+    match step {
+        Step::StartTask(StartType::First) => {
+            let task = task.expect("a task");
+            assert_eq!(task.started_at, None, "start-replication only once: {decision:?}");
+            let empty = scene
+                .seen
+                .database
+                .target
+                .as_ref()
+                .expect("seen")
+                .tables
+                .iter()
+                .all(|t| t.empty == Some(true));
+            assert!(empty, "never into rows: {decision:?}");
+        }
+        Step::StartTask(StartType::Resume) => {
+            assert!(task.is_some_and(|t| t.started_at.is_some()), "{decision:?}");
+        }
+        Step::StopTask => assert_eq!(task.map(|t| &t.status), Some(&TaskStatus::Running), "{decision:?}"),
+        Step::CreateTask => assert_eq!(task, None, "{decision:?}"),
+        Step::DeleteTask
+        | Step::DeleteInstance
+        | Step::DeleteSubnetGroup
+        | Step::DeleteEndpoint(_)
+        | Step::DropSlot(_)
+        | Step::DropSourceRecord
+        | Step::ReleaseTarget
+        | Step::Release => assert!(deleting, "only a deletion removes: {decision:?}"),
+        _ => {}
+    }
+    if deleting {
+        let removes = matches!(
+            step,
+            Step::NoteSlot(_)
+                | Step::StopTask
+                | Step::DeleteTask
+                | Step::DeleteAlarms(_)
+                | Step::DeleteEndpoint(_)
+                | Step::DeleteCertificate { .. }
+                | Step::DeleteInstance
+                | Step::DeleteSubnetGroup
+                | Step::DropSlot(_)
+                | Step::DropSourceRecord
+                | Step::ReleaseTarget
+                | Step::Release
+        );
+        assert!(removes, "a deletion makes nothing: {decision:?}");
+    }
+    // An open target is closed before anything else goes forward.
+    let open = !scene.seen.database.target.as_ref().expect("seen").writers.is_empty();
+    if open && !deleting {
+        assert_eq!(*step, Step::FenceTarget, "{decision:?}");
+    }
+}
+
+#[test]
+fn a_goal_is_claimed_only_with_finalizer_and_record() {
+    let mut object = Scene::fresh().object;
+    assert!(!Goal::parse(&object).expect("good").claimed);
+    object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    assert!(!Goal::parse(&object).expect("good").claimed);
+    object.status = Some(DatabaseMigrationStatus {
+        provisioned_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now())),
+        ..DatabaseMigrationStatus::default()
+    });
+    assert!(Goal::parse(&object).expect("good").claimed);
+}
+
+#[test]
+fn an_older_object_that_breaks_a_rule_is_refused_with_the_fields_name() {
+    let bad: [(&str, fn(&mut DatabaseMigration)); 5] = [
+        ("metadata.name", |o| o.metadata.name = Some("Payments--db".into())),
+        ("spec.environmentSuffix", |o| o.spec.environment_suffix = "-dev".into()),
+        ("spec.target", |o| o.spec.target.rds_instance_identifier = None),
+        ("spec.replication.instance", |o| o.spec.replication.instance.managed = None),
+        ("spec.alarms.lagThreshold", |o| {
+            o.spec.alarms.as_mut().expect("there").lag_threshold = "0s".into();
+        }),
+    ];
+    for (field, bend) in bad {
+        let mut object = Scene::fresh().object;
+        bend(&mut object);
+        let blocked = Goal::parse(&object).expect_err(field);
+        assert_eq!(blocked.reason, Reason::InvalidSpec);
+        assert!(blocked.message.starts_with(field), "{}", blocked.message);
+    }
+}
+
+#[test]
+fn certificates_are_told_by_their_whole_name() {
+    let names = Scene::fresh().goal.names;
+    let ours = names.certificate(Side::Source, "0badcafe");
+    assert_eq!(ours, "dms-certificate-source-0badcafe-payments-db-dev");
+    assert!(names.is_certificate(&ours));
+    for other in [
+        "dms-certificate-source-0badcafe-other-payments-db-dev",
+        "dms-certificate-source-0badcafe-payments-db-prod",
+        "certificate-payments-db-dev",
+    ] {
+        assert!(!names.is_certificate(other), "{other}");
+    }
+}

@@ -1,0 +1,158 @@
+//! What a failed connection or statement means for the next step.
+
+use std::error::Error as _;
+use std::io;
+
+use rustls::CertificateError;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::connect::ConnectSpec;
+use crate::api::condition::Reason;
+use crate::fault::Fault;
+
+/// A connection could not be made.
+pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
+    let (side, host, port) = (spec.side, &spec.host, spec.port);
+    let (role, database) = (&spec.username, &spec.database);
+    let server = format!("the {side} at {host}:{port}");
+    if let Some(refusal) = error.as_db_error() {
+        let said = refusal.message();
+        return match *refusal.code() {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Fault::blocked(
+                Reason::LoginRefused,
+                format_args!("{server} refuses the login of the operator's role {role}: {said}"),
+                format_args!(
+                    "Correct the username and password in the Secret of spec.{side}.operatorCredentialsRef, or the \
+                     role and pg_hba.conf on the server"
+                ),
+            ),
+            SqlState::INVALID_CATALOG_NAME => Fault::blocked(
+                Reason::DatabaseMissing,
+                format_args!("{server} has no database {database}"),
+                "Correct the database's name in the spec, or create it",
+            ),
+            SqlState::INSUFFICIENT_PRIVILEGE => Fault::blocked(
+                Reason::PrivilegeMissing,
+                format_args!(
+                    "{server} does not let the operator's role {role} into database {database}: {said}"
+                ),
+                format_args!("GRANT CONNECT ON DATABASE \"{database}\" TO \"{role}\""),
+            ),
+            SqlState::TOO_MANY_CONNECTIONS => Fault::blocked(
+                Reason::Unreachable,
+                format_args!("{server} has no connection left for the operator's role {role}: {said}"),
+                "Raise max_connections or the role's CONNECTION LIMIT, or let applications hold fewer",
+            ),
+            _ => Fault::Again(format!(
+                "connecting to database {database} of {server} failed: {said} (SQLSTATE {})",
+                refusal.code().code()
+            )),
+        };
+    }
+    if let Some(why) = certificate(error) {
+        return refused_certificate(spec, &server, why);
+    }
+    // The kinds below can't be matched: the crate keeps them to itself and shows them by their text alone.
+    let kind = error.to_string();
+    let cause = error.source().map_or_else(|| kind.clone(), ToString::to_string);
+    if cause == "server does not support TLS" {
+        return Fault::blocked(
+            Reason::Unreachable,
+            format_args!("{server} does not offer TLS, and Slipway connects in no other way"),
+            "Set ssl = on with a certificate there, and check that host and port lead to PostgreSQL",
+        );
+    }
+    if kind.starts_with("authentication error") {
+        return Fault::blocked(
+            Reason::LoginRefused,
+            format_args!("the login of the operator's role {role} on {server} failed: {cause}"),
+            "Let the server ask for scram-sha-256 in pg_hba.conf, and check the password in the Secret",
+        );
+    }
+    if kind.starts_with("error connecting to server") {
+        return unreachable(spec, &cause);
+    }
+    Fault::Again(format!("the connection to {server} was lost while it was being made: {kind}: {cause}"))
+}
+
+/// Nothing answers.
+pub(super) fn unreachable(spec: &ConnectSpec, why: &str) -> Fault {
+    let ConnectSpec { side, host, port, .. } = spec;
+    Fault::blocked(
+        Reason::Unreachable,
+        format_args!("the {side} does not answer at {host}:{port}: {why}"),
+        "Check host and port in the spec, that the server runs, and that network policies, firewalls and security \
+         groups let the operator through",
+    )
+}
+
+/// The reason why a certificate was refused, if that is what happened.
+fn certificate(error: &Error) -> Option<&rustls::Error> {
+    // `io::Error::source` skips the error that it wraps, so the chain can't simply be walked.
+    error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()
+}
+
+fn refused_certificate(spec: &ConnectSpec, server: &str, error: &rustls::Error) -> Fault {
+    let (side, host) = (spec.side, &spec.host);
+    let remedy = match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => format!(
+            "Use a name that the certificate carries, issue one for {host}, or set spec.{side}.tls.mode to VerifyCA"
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "Renew the server's certificate".to_owned(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "Check the clocks, or wait until the certificate becomes valid".to_owned(),
+        rustls::Error::InvalidCertificate(_) => {
+            format!("Let spec.{side}.tls.caRef hold the authority that issued the server's certificate")
+        }
+        _ => "Check the TLS settings of the server: Slipway speaks TLS 1.2 and 1.3".to_owned(),
+    };
+    let what = match error {
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::NotValidForName => format!("it is not made out to {host}"),
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                format!("it is not made out to {host}, but to {}", presented.join(", "))
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "it has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "it is not valid yet".to_owned()
+            }
+            // The latter is what an authority of the same name but with another key gives.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                format!("its issuer is unknown to the authorities in spec.{side}.tls.caRef")
+            }
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    Fault::blocked(
+        Reason::CertificateRefused,
+        format_args!("the certificate of {server} is refused: {what}"),
+        remedy,
+    )
+}
+
+/// A statement failed. `doing` says what was attempted, `at` on which database.
+pub(super) fn asking(at: &str, role: &str, doing: &str, error: &Error) -> Fault {
+    let Some(refusal) = error.as_db_error() else {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        return Fault::Again(format!("{doing} on {at} failed: {error}{cause}"));
+    };
+    // Only the message: a detail may quote a row.
+    let said = refusal.message();
+    if *refusal.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+        return Fault::blocked(
+            Reason::PrivilegeMissing,
+            format_args!("{doing} on {at} is not permitted to the operator's role {role}: {said}"),
+            "Grant what examples/sql/roles-source.sql and roles-target.sql grant to the operator's role",
+        );
+    }
+    Fault::Again(format!("{doing} on {at} failed: {said} (SQLSTATE {})", refusal.code().code()))
+}

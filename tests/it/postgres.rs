@@ -1,0 +1,8 @@
+//! The PostgreSQL adapters against a real server.
+
+mod connect;
+mod fence;
+mod heartbeat;
+mod observe;
+mod record;
+mod server;
