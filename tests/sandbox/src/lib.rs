@@ -14,13 +14,19 @@
 //! | [`bank`] | the bank's schema, its load, and the comparison of both sides |
 //! | [`certificates`] | certificate authorities made at start |
 //! | [`process`] | child processes that end with their parent |
+//! | [`sandbox`] | all of it together, for one process, with a file that tells others how to reach it |
+//! | [`demo`] | one migration from nothing to a proved copy, told as it happens |
+//! | [`cli`] | `cargo sandbox` and `cargo demo` |
 
 pub mod bank;
 pub mod certificates;
+pub mod cli;
 pub mod cluster;
 pub mod dataplane;
+pub mod demo;
 pub mod plane;
 pub mod postgres;
 pub mod process;
+pub mod sandbox;
 pub mod serve;
 pub mod world;

@@ -114,10 +114,23 @@ impl Control {
 /// The kernel's "tell me when my parent dies" means the *thread* that made the child. A runtime's worker may end long
 /// before the process does, so each child has a thread of its own, which starts it and then waits for its end.
 pub fn start(spec: &Spec) -> Result<Running, Error> {
+    launch(spec, false)
+}
+
+/// As [`start`], with the variables of `spec` as the child's whole environment.
+pub fn start_alone(spec: &Spec) -> Result<Running, Error> {
+    launch(spec, true)
+}
+
+fn launch(spec: &Spec, alone: bool) -> Result<Running, Error> {
     let name = display_name(&spec.program);
     let log =
         std::path::absolute(&spec.log).map_err(io_error(|| format!("resolve {}", spec.log.display())))?;
     let mut command = command(spec, &name)?;
+    if alone {
+        command.env_clear();
+    }
+    command.envs(spec.envs.iter().map(|(key, value)| (key, value)));
     let output = File::options()
         .create(true)
         .append(true)
@@ -283,7 +296,7 @@ fn command(spec: &Spec, name: &str) -> Result<Command, Error> {
         }
         (None, None) => Command::new(program),
     };
-    command.args(&spec.args).envs(spec.envs.iter().map(|(key, value)| (key, value)));
+    command.args(&spec.args);
     Ok(command)
 }
 

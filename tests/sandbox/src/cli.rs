@@ -1,0 +1,184 @@
+//! The verbs of `cargo sandbox` and their flags.
+
+mod check;
+mod down;
+mod fault;
+mod load;
+mod operator;
+mod up;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::demo;
+use crate::world;
+
+/// A Kubernetes API server, two PostgreSQL servers and a stand-in for AWS, on this machine's loopback.
+#[derive(Debug, Parser)]
+#[command(name = "cargo sandbox", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a sandbox.
+    Up(Up),
+    /// End a sandbox. Does nothing if none runs.
+    Down(Of),
+    /// Build the operator and run it in a sandbox, until Ctrl-C.
+    Operator(Of),
+    /// Make AWS misbehave: `fault --dir DIR list` shows what is in force, `fault --dir DIR help` what can be said.
+    Fault(Fault),
+    /// Write to the source as the bank's application would.
+    Load(Load),
+    /// Compare every row of source and target, under load or not.
+    Check(Of),
+    /// Carry the example's database from one server to the other, from nothing, and prove the copy equal.
+    Demo(Demo),
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Where its files go: a new or an empty directory, or that of an earlier sandbox.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// How long AWS takes.
+    #[arg(long, value_enum, default_value = "none")]
+    pub delays: Delays,
+    /// Run in the background.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Which sandbox.
+#[derive(Debug, Args)]
+pub struct Of {
+    /// The sandbox's directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+}
+
+/// Flags and words of `fault`.
+#[derive(Debug, Args)]
+pub struct Fault {
+    /// The sandbox's directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// What is to go wrong, as `throttle dms:CreateEndpoint --times 3`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub words: Vec<String>,
+}
+
+/// Flags of `load`.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The sandbox's directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Transactions per second.
+    #[arg(long, default_value = "300", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub writes_per_second: u32,
+    /// For how many seconds; without it, until Ctrl-C.
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How long AWS takes.
+    #[arg(long, value_enum, default_value = "none")]
+    pub delays: Delays,
+    /// Leave everything running at the end, until Ctrl-C or `cargo sandbox down`.
+    #[arg(long)]
+    pub keep: bool,
+    /// Rows in the bank's tables at the start, about.
+    #[arg(long, default_value = "200000", value_parser = clap::value_parser!(u64).range(1000..=50_000_000))]
+    pub rows: u64,
+    /// Transactions per second on the source, all the time.
+    #[arg(long, default_value = "300", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub writes_per_second: u32,
+    /// Delete one row on the target behind everybody's back before the check. The demo must then fail: this is the proof
+    /// that the check can.
+    #[arg(long)]
+    pub delete_one_row_on_target: bool,
+}
+
+/// How long AWS takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Delays {
+    /// Next to nothing.
+    None,
+    /// What AWS takes, with the waits for provisioning cut from minutes to seconds.
+    Aws,
+}
+
+impl Delays {
+    /// For the world.
+    pub fn of_world(self) -> world::Delays {
+        match self {
+            Self::None => world::Delays::none(),
+            Self::Aws => world::Delays::aws(),
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::None => "without delays",
+            Self::Aws => "with AWS's delays, but its minutes of provisioning shortened to seconds",
+        }
+    }
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What was attempted, on what, and why it failed.
+pub async fn run(cli: Cli) -> Result<(), String> {
+    match cli.verb {
+        Verb::Up(flags) if flags.detach => up::detached(&flags).await,
+        Verb::Up(flags) => Box::pin(up::foreground(&flags)).await,
+        Verb::Down(of) => down::down(&of.dir).await,
+        Verb::Operator(of) => operator::operator(&of.dir).await,
+        Verb::Fault(flags) => fault::fault(&flags).await,
+        Verb::Load(flags) => load::load(&flags).await,
+        Verb::Check(of) => check::check(&of.dir).await,
+        Verb::Demo(flags) => Box::pin(demo::run(&flags)).await,
+    }
+}
+
+/// Resolves when a person or a program wants this process to end.
+pub(crate) async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}
+
+/// Lets what the sandbox logs go to a file: the terminal is for the account of what happens.
+pub(crate) fn log_to(directory: &Path) -> Result<(), String> {
+    let path = directory.join("sandbox.log");
+    let file = File::create(&path).map_err(|error| format!("writing {}: {error}", path.display()))?;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sandbox=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .try_init()
+        .map_err(|error| format!("starting the log: {error}"))
+}
