@@ -1,11 +1,290 @@
 //! One migration from nothing to a proved copy, told as it happens.
+//!
+//! It does what a user would do, through the API server and nothing else: applies the example, reads `status.plan`, moves
+//! the goal, watches. The operator and the application are processes of their own. What the demo knows of the databases
+//! it uses for the check only.
 
+mod account;
 pub mod build;
 pub mod check;
+mod table;
+mod watch;
 
-use crate::cli::Demo;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Runs the demo.
-pub async fn run(_flags: &Demo) -> Result<(), String> {
-    Err("being written".to_owned())
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::bank::{self, Comparison};
+use crate::cli::{Delays, Demo, log_to, told_to_end};
+use crate::process::{self, Running, Spec};
+use crate::sandbox::{Example, Options, Sandbox, apply_example, install_crds, migrations, start_operator};
+use account::{Account, thousands};
+use watch::Watch;
+
+/// How long the target follows the load before the check.
+const FOLLOW: Duration = Duration::from_secs(8);
+/// How long a child may take to end.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Runs the demo. An error is what a person should read; on a difference, the rows that differ.
+pub async fn run(flags: &Demo) -> Result<(), String> {
+    let account = Account::begin();
+    let told = told_to_end();
+    tokio::pin!(told);
+    let ended = |told: std::io::Result<()>| match told {
+        Ok(()) => "interrupted; everything was ended".to_owned(),
+        Err(error) => format!("waiting for a signal: {error}"),
+    };
+
+    account.say("building the operator: cargo build --bin slipway");
+    let binary = tokio::select! {
+        biased;
+        told = &mut told => return Err(ended(told)),
+        binary = build::operator_binary() => binary?,
+    };
+    let directory = std::env::temp_dir().join(format!("slipway-demo-{}", std::process::id()));
+    account.say(&format!("starting Kubernetes, two PostgreSQL servers and AWS, {}", flags.delays.describe()));
+    let options = Options { delays: flags.delays.of_world(), ..Options::new(&directory) };
+    let started = tokio::select! {
+        biased;
+        told = &mut told => Err(ended(told)),
+        sandbox = Box::pin(Sandbox::start(&options)) => sandbox.map_err(|error| error.to_string()),
+    };
+    let sandbox = match started {
+        Ok(sandbox) => sandbox,
+        Err(error) => return Err(failed(&directory, error)),
+    };
+    let logging = log_to(&directory);
+    let mut stage = Stage { account, sandbox, operator: None, load: None, binary };
+    let (outcome, interrupted) = match logging {
+        Err(error) => (Err(error), false),
+        Ok(()) => tokio::select! {
+            biased;
+            told = &mut told => (Err(ended(told)), true),
+            outcome = Box::pin(stage.play(flags)) => (outcome, false),
+        },
+    };
+    if flags.keep && !interrupted {
+        how_to_look(&stage);
+        match outcome {
+            Ok(ref verdict) => println!("{verdict}"),
+            Err(ref error) => eprintln!("sandbox: {error}"),
+        }
+        told.await.map_err(|error| format!("waiting for a signal: {error}"))?;
+        Box::pin(stage.clear()).await?;
+        return outcome.map(|_| ()).map_err(|_| "the demo failed, as said above".to_owned());
+    }
+    Box::pin(stage.clear()).await?;
+    match outcome {
+        Ok(verdict) => {
+            remove(&directory)?;
+            println!("{verdict}");
+            Ok(())
+        }
+        Err(error) if interrupted || flags.delete_one_row_on_target => {
+            remove(&directory)?;
+            Err(error)
+        }
+        Err(error) => Err(failed(&directory, error)),
+    }
+}
+
+/// Everything that runs.
+struct Stage {
+    account: Account,
+    sandbox: Sandbox,
+    operator: Option<Running>,
+    load: Option<Running>,
+    binary: PathBuf,
+}
+
+impl Stage {
+    /// The whole story. Returns the verdict of the check when both sides are equal.
+    async fn play(&mut self, flags: &Demo) -> Result<String, String> {
+        let client = self.sandbox.cluster.client().await.map_err(text)?;
+        self.prepare(&client, flags).await?;
+        let example = self.plan(&client, flags).await?;
+        self.replicate(&client, &example, flags).await?;
+        let comparison = self.prove(flags).await?;
+        if comparison.equal() {
+            let Comparison { lsn, tables, rows, .. } = comparison;
+            Ok(format!("source and target equal at {lsn} under load: {tables} tables, {rows} rows"))
+        } else {
+            Err(comparison.to_string())
+        }
+    }
+
+    /// What is there before a migration: the bank, its application, the operator.
+    async fn prepare(&mut self, client: &Client, flags: &Demo) -> Result<(), String> {
+        let Self { account, sandbox, .. } = self;
+        account.note(&format!(
+            "source and target: PostgreSQL on localhost:{} and localhost:{}",
+            sandbox.source.port(),
+            sandbox.target.port()
+        ));
+        account.say("filling the source");
+        bank::seed(&sandbox.source, flags.rows).await.map_err(text)?;
+        let (tables, rows) = check::count(&sandbox.environment).await.map_err(text)?;
+        account.note(&format!(
+            "{tables} tables, {} rows; the target has the same tables, empty",
+            thousands(rows)
+        ));
+
+        let own = std::env::current_exe().map_err(|error| format!("finding our own program: {error}"))?;
+        let rate = flags.writes_per_second.to_string();
+        let directory = sandbox.directory().path();
+        let args = ["load", "--dir", &directory.display().to_string(), "--writes-per-second", &rate];
+        let load = process::start(&Spec {
+            program: own,
+            args: args.map(ToOwned::to_owned).to_vec(),
+            envs: Vec::new(),
+            user: None,
+            log: directory.join("load.log"),
+        })
+        .map_err(text)?;
+        account
+            .say(&format!("the application writes {rate} transactions a second to it (pid {})", load.pid()));
+        self.load = Some(load);
+
+        for name in Box::pin(install_crds(client)).await.map_err(text)? {
+            account.say(&format!("CRD {name} is installed"));
+        }
+        let poll = match flags.delays {
+            Delays::None => Duration::from_millis(200),
+            Delays::Aws => Duration::from_secs(2),
+        };
+        let operator = start_operator(&sandbox.environment, &self.binary, poll).map_err(text)?;
+        account.say(&format!("the operator runs under its own identity (pid {})", operator.pid()));
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    /// Applies the example with goal Plan, and shows what the operator would do.
+    async fn plan(&mut self, client: &Client, flags: &Demo) -> Result<Example, String> {
+        let example =
+            Box::pin(apply_example(client, &self.sandbox.environment, Some("Plan"))).await.map_err(text)?;
+        self.account.command("kubectl apply -f examples/secrets.yaml -f examples/database-migration.yaml");
+        self.account.note(&format!("with this sandbox's passwords, and {}", example.replaced.join(", ")));
+        self.account.blank();
+        let watch = self.watch(client, &example, flags);
+        let migration = watch.until("status.plan", |migration| migration.is_planned()).await?;
+        self.account.blank();
+        let steps = migration.plan();
+        self.account.say(&format!("status.plan has {} steps; nothing was touched", steps.len()));
+        let width = steps.iter().map(|(action, _)| action.chars().count()).max().unwrap_or(0);
+        for (number, (action, on)) in steps.iter().enumerate() {
+            self.account.note(&format!("{:>2}  {action:<width$}  {on}", number + 1));
+        }
+        Ok(example)
+    }
+
+    /// Moves the goal, and watches until it is reached.
+    async fn replicate(&mut self, client: &Client, example: &Example, flags: &Demo) -> Result<(), String> {
+        let Example { name, namespace, .. } = example;
+        let patch = json!({"spec": {"goal": "Replicate"}});
+        migrations(client.clone(), namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .map_err(|error| format!("moving the goal of {name} to Replicate: {error}"))?;
+        self.account.blank();
+        self.account.command(&format!("kubectl patch dbmigration {name} --type merge --patch '{patch}'"));
+        self.account.blank();
+        let watch = self.watch(client, example, flags);
+        watch.until("READY True", |migration| migration.is_replicating()).await?;
+        self.account.blank();
+        self.account.command("kubectl get dbmigration");
+        for line in table::get(client, namespace, None).await?.lines() {
+            self.account.note(line);
+        }
+        self.account.blank();
+        self.account.command("kubectl get events");
+        for line in watch.events().await? {
+            self.account.note(&line);
+        }
+        Ok(())
+    }
+
+    /// Lets the target follow for a while, then compares every row while the load goes on.
+    async fn prove(&mut self, flags: &Demo) -> Result<Comparison, String> {
+        let environment = &self.sandbox.environment;
+        self.account.blank();
+        self.account.say(&format!("the target follows for {} s", FOLLOW.as_secs()));
+        tokio::time::sleep(FOLLOW).await;
+        self.account.note(&self.written()?);
+        if flags.delete_one_row_on_target {
+            let row = check::delete_one_row_on_target(environment).await.map_err(text)?;
+            self.account.say(&format!("deleted one row on the target by hand: {row}"));
+        }
+        self.account.say("comparing every row of both databases, while the application goes on writing");
+        let before = check::position(environment).await.map_err(text)?;
+        let comparison = Box::pin(check::compare(environment)).await.map_err(text)?;
+        self.account.note(&self.written()?);
+        let after = check::position(environment).await.map_err(text)?;
+        if before == after {
+            return Err(format!("nothing was written during the check: the source stands at {after}"));
+        }
+        Ok(comparison)
+    }
+
+    /// The load's own count so far; an error if it has ended.
+    fn written(&self) -> Result<String, String> {
+        let Some(load) = &self.load else { return Err("there is no load".to_owned()) };
+        if !load.is_running() {
+            return Err(load.describe());
+        }
+        let log = std::fs::read_to_string(load.log())
+            .map_err(|error| format!("reading the load's log: {error}"))?;
+        let last = log.lines().last().and_then(|line| line.split_once("s  ")).map_or("", |(_, rest)| rest);
+        Ok(format!("so far {last}"))
+    }
+
+    fn watch<'a>(&'a self, client: &Client, example: &Example, flags: &Demo) -> Watch<'a> {
+        let patience = match flags.delays {
+            Delays::None => Duration::from_mins(5),
+            Delays::Aws => Duration::from_mins(15),
+        };
+        Watch::new(&self.account, client.clone(), example, self.operator.as_ref(), patience)
+    }
+
+    /// Ends everything, those first that use the others.
+    async fn clear(self) -> Result<(), String> {
+        let Self { sandbox, operator, load, .. } = self;
+        let (load, operator) = tokio::join!(end(load), end(operator));
+        Box::pin(sandbox.stop()).await.map_err(text)?;
+        load.and(operator)
+    }
+}
+
+async fn end(child: Option<Running>) -> Result<(), String> {
+    match child {
+        Some(child) => child.stop(GRACE).await.map_err(text),
+        None => Ok(()),
+    }
+}
+
+fn how_to_look(stage: &Stage) {
+    let directory = stage.sandbox.directory().path().display();
+    println!();
+    println!("everything goes on running:");
+    println!("  to look:  source {directory}/env");
+    println!("            kubectl get dbmigration; kubectl describe dbmigration");
+    println!("            psql \"$SOURCE_DSN\"; psql \"$TARGET_DSN\"");
+    println!("  logs:     {directory}/*.log");
+    println!("  to end:   Ctrl-C, or cargo sandbox down --dir {directory}");
+    println!();
+}
+
+fn failed(directory: &Path, error: String) -> String {
+    if directory.exists() { format!("{error}\nlogs are in {}", directory.display()) } else { error }
+}
+
+fn remove(directory: &Path) -> Result<(), String> {
+    std::fs::remove_dir_all(directory).map_err(|error| format!("removing {}: {error}", directory.display()))
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }

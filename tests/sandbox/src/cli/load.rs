@@ -10,7 +10,7 @@ use crate::sandbox::Environment;
 
 const SESSIONS: u32 = 8;
 const SEED: u64 = 7;
-const TELL: Duration = Duration::from_secs(5);
+const TELL: Duration = Duration::from_secs(1);
 
 /// Writes until the time is up or somebody says stop, and tells what was done.
 pub(super) async fn load(flags: &Load) -> Result<(), String> {

@@ -10,6 +10,7 @@ use crate::sandbox::{Environment, install_crds, start_operator};
 /// Installs the CRDs, then runs the operator until Ctrl-C.
 pub(super) async fn operator(directory: &Path) -> Result<(), String> {
     let environment = Environment::read(directory).map_err(|error| error.to_string())?;
+    println!("building the operator: cargo build --bin slipway");
     let binary = operator_binary().await?;
     let kubeconfig = environment.get("KUBECONFIG").map_err(|error| error.to_string())?.to_owned();
     let client = crate::cluster::client(Path::new(&kubeconfig)).await.map_err(|error| error.to_string())?;

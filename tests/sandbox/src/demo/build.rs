@@ -9,7 +9,6 @@ use tokio::process::Command;
 pub async fn operator_binary() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
-    println!("building the operator: cargo build --bin slipway");
     let output = Command::new(&cargo)
         .args(["build", "--quiet", "--package", "slipway", "--bin", "slipway"])
         .args(["--message-format", "json-render-diagnostics", "--manifest-path"])

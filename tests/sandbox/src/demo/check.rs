@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::types::PgLsn;
+
 use crate::bank::{self, Comparison, Following, SCHEMA};
 use crate::postgres::Error;
 use crate::sandbox::{self, Environment};
@@ -15,6 +17,48 @@ pub async fn compare(environment: &Environment) -> Result<Comparison, sandbox::E
     let mut target = environment.login("TARGET_DSN")?.connect("check").await?;
     let following = following(&target).await?;
     Ok(Box::pin(bank::compare(&mut source, &mut target, &[SCHEMA], &following)).await?)
+}
+
+/// The bank's tables on the source, and the rows in them.
+pub async fn count(environment: &Environment) -> Result<(usize, u64), sandbox::Error> {
+    let source = environment.login("SOURCE_DSN")?.connect("count").await?;
+    let attempt = "counting the source's rows";
+    let tables = source
+        .query(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = $1",
+            &[&SCHEMA],
+        )
+        .await
+        .map_err(Error::sql(attempt))?;
+    let mut rows = 0;
+    for table in &tables {
+        let sql = format!("SELECT count(*) FROM {}", table.get::<_, &str>(0));
+        let counted = source.query_one(&sql, &[]).await.map_err(Error::sql(attempt))?;
+        rows += counted.get::<_, i64>(0).unsigned_abs();
+    }
+    Ok((tables.len(), rows))
+}
+
+/// How far the source's log has come.
+pub async fn position(environment: &Environment) -> Result<PgLsn, sandbox::Error> {
+    let source = environment.login("SOURCE_DSN")?.connect("position").await?;
+    let row = source.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
+    Ok(row.map_err(Error::sql("reading the source's position"))?.get(0))
+}
+
+/// Deletes one row that the application never touches again, so that nothing but a comparison can find out. Says which.
+pub async fn delete_one_row_on_target(environment: &Environment) -> Result<String, sandbox::Error> {
+    let target = environment.login("TARGET_DSN")?.connect("vandal").await?;
+    let deleted = target
+        .query_one(
+            "DELETE FROM public.entries WHERE (transfer_id, line) = \
+             (SELECT transfer_id, line FROM public.entries ORDER BY transfer_id, line LIMIT 1) \
+             RETURNING format('public.entries (%s, %s)', transfer_id, line)",
+            &[],
+        )
+        .await
+        .map_err(Error::sql("deleting one row on the target"))?;
+    Ok(deleted.get(0))
 }
 
 /// Where on the target the task notes how far it has come.

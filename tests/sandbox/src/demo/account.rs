@@ -1,0 +1,60 @@
+//! The account of what happens: one line each, with the seconds since the start.
+
+use std::time::Instant;
+
+/// What is told so far.
+pub(super) struct Account {
+    begun: Instant,
+}
+
+impl Account {
+    pub(super) fn begin() -> Self {
+        Self { begun: Instant::now() }
+    }
+
+    /// Something happens now.
+    pub(super) fn say(&self, line: &str) {
+        println!("{:>4}s  {line}", self.begun.elapsed().as_secs());
+    }
+
+    /// Something that a user would type.
+    pub(super) fn command(&self, line: &str) {
+        self.say(&format!("$ {line}"));
+    }
+
+    /// More about the line before.
+    #[allow(clippy::unused_self)] // it belongs to the account, and reads as such
+    pub(super) fn note(&self, line: &str) {
+        println!("       {line}");
+    }
+
+    #[allow(clippy::unused_self)] // as above
+    pub(super) fn blank(&self) {
+        println!();
+    }
+}
+
+/// A number as people write it.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn numbers_get_their_commas() {
+        for (number, written) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), written);
+        }
+    }
+}
