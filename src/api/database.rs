@@ -561,7 +561,7 @@ pub struct PlanStep {
     /// To what.
     #[schemars(length(max = 256))]
     pub on: String,
-    /// Whether it can be undone.
+    /// Whether deleting the resource undoes it. The target's rows and its fence stay.
     pub reversible: bool,
 }
 
