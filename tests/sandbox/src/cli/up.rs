@@ -34,10 +34,10 @@ pub(super) async fn foreground(flags: &Up) -> Result<(), String> {
 }
 
 fn describe(sandbox: &Sandbox, flags: &Up) {
-    let version = |port: u16| format!("localhost:{port}, database {}", crate::bank::DATABASE);
+    let database = |port: u16| format!("localhost:{port}, database {}", crate::bank::DATABASE);
     println!("  Kubernetes  {}", sandbox.cluster.server());
-    println!("  source      {}", version(sandbox.source.port()));
-    println!("  target      {}; in AWS {RDS_INSTANCE}", version(sandbox.target.port()));
+    println!("  source      {}", database(sandbox.source.port()));
+    println!("  target      {}; in AWS {RDS_INSTANCE}", database(sandbox.target.port()));
     println!("  AWS         {}, account {ACCOUNT}, {REGION}", sandbox.aws.url());
     println!("              {}", flags.delays.describe());
     println!();
@@ -87,17 +87,13 @@ pub(super) async fn detached(flags: &Up) -> Result<(), String> {
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     // Its output goes on into this file, which nobody needs any more.
     let _ = std::fs::remove_file(&log);
-    match ended {
-        Some(status) => {
-            let said = text.lines().find_map(|line| line.strip_prefix("sandbox: ")).unwrap_or(text.trim());
-            Err(if said.is_empty() { format!("the sandbox ended: {status}") } else { said.to_owned() })
-        }
-        None => {
-            print!("{}", text.replace(", or Ctrl-C", ""));
-            println!("its pid:      {pid}");
-            Ok(())
-        }
+    if let Some(status) = ended {
+        let said = text.lines().find_map(|line| line.strip_prefix("sandbox: ")).unwrap_or(text.trim());
+        return Err(if said.is_empty() { format!("the sandbox ended: {status}") } else { said.to_owned() });
     }
+    print!("{}", text.replace(", or Ctrl-C", ""));
+    println!("its pid:      {pid}");
+    Ok(())
 }
 
 fn is_up(directory: &Path, pid: u32) -> bool {
