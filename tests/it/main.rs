@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod house;
+mod journey;
 mod postgres;
+mod recovery;
 mod stand_in;
