@@ -33,6 +33,10 @@ use call::Caller;
 use identity::Identity;
 use limit::Limit;
 
+/// Log directives that must always hold: below these levels the SDK logs whole requests, passwords included.
+pub const QUIET: [&str; 4] =
+    ["aws_smithy_runtime=info", "aws_runtime=info", "aws_config=info", "aws_smithy_http_client=info"];
+
 /// Where the resources of a namespace are: from the administrator's map, never from a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod publish;
 pub mod report;
 pub mod seen;
+pub mod sight;
 
 use std::time::Duration;
 
@@ -153,7 +154,7 @@ async fn performed(
         }
         Ok(()) => {
             tracing::info!(migration = goal.migration.resource(), action = step.action(), on, "step");
-            publish::note(object, context, step.action(), &format!("{} on {on}", step.action())).await;
+            publish::note(object, context, step.action(), &on).await;
         }
         Err(fault) => tracing::warn!(
             migration = goal.migration.resource(),

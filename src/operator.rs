@@ -112,11 +112,18 @@ pub async fn run(
     Ok(())
 }
 
+/// The store wakes only the last of those who wait for it (one waker in kube-runtime's `DelayedInit`), and the controller
+/// waits, too: so this asks again each second.
 async fn become_ready(store: reflector::Store<Guarded>, readiness: Readiness) {
-    if store.wait_until_ready().await.is_ok() {
-        readiness.set();
-        tracing::info!("ready");
+    loop {
+        match tokio::time::timeout(Duration::from_secs(1), store.wait_until_ready()).await {
+            Ok(Ok(())) => break,
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
     }
+    readiness.set();
+    tracing::info!("ready");
 }
 
 /// One reconcile, fenced in: a malformed object, a hang or a panic of one migration never stops the others.

@@ -148,7 +148,7 @@ pub struct SourceEndpoint {
     pub host: String,
     /// TCP port.
     #[serde(default = "postgres_port")]
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
     /// Name of the database.
     #[schemars(length(min = 1, max = 63))]
@@ -164,7 +164,7 @@ pub struct HostPort {
     pub host: String,
     /// TCP port.
     #[serde(default = "postgres_port")]
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }
 
@@ -561,7 +561,7 @@ pub struct PlanStep {
     /// To what.
     #[schemars(length(max = 256))]
     pub on: String,
-    /// Whether it can be undone.
+    /// Whether deleting the resource undoes it. The target's rows and its fence stay.
     pub reversible: bool,
 }
 

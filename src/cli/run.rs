@@ -1,5 +1,7 @@
 //! `slipway run`: the operator, until it is told to stop.
 
+use std::io::IsTerminal;
+
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -41,14 +43,14 @@ pub async fn run(flags: Run) -> Result<(), String> {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
-    // Below this the AWS SDK logs whole requests, passwords included: not even RUST_LOG=trace may show them.
-    let filter = ["aws_smithy_runtime=info", "aws_runtime=info", "aws_config=info", "hyper=info"]
+    // Not even RUST_LOG=trace may show a password.
+    let filter = crate::aws::QUIET
         .into_iter()
         .filter_map(|directive| directive.parse().ok())
         .fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
     }
 }

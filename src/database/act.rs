@@ -49,8 +49,8 @@ pub async fn act(
     memory: &mut Memory,
     step: &Step,
 ) -> Result<(), Fault> {
-    // What was known of AWS is old from here on.
-    memory.aws = if step.is_routine() { memory.aws.take() } else { None };
+    // Done or half done: what was known of it is old from here on.
+    memory.sight.forget(step);
     match step {
         Step::Claim => claim(hands, object, seen.now).await,
         Step::Release => release(hands, object).await,

@@ -11,7 +11,8 @@ use tokio::sync::Mutex;
 
 use crate::aws::{Account, Aws, CallObserver};
 use crate::database::material::Material;
-use crate::database::seen::{AwsSeen, MemorySeen};
+use crate::database::seen::MemorySeen;
+use crate::database::sight::{Kept, Sight};
 use crate::metrics::{Call, Metrics};
 use crate::operator::accounts::Accounts;
 use crate::permit::Leadership;
@@ -123,10 +124,10 @@ pub struct Memory {
     pub logins: Sides<Option<(Opened, Timestamp)>>,
     /// Secrets and authorities as last read without a fault.
     pub material: Option<(Timestamp, Sides<Material>)>,
-    /// What AWS had when everything was last asked, to spare calls while replicating.
-    pub aws: Option<(Timestamp, AwsSeen)>,
-    /// When `CloudWatch` was last asked for the task's own lag.
-    pub task_lag_at: Option<Timestamp>,
+    /// What AWS has, as far as it is settled.
+    pub sight: Sight,
+    /// Where each side listens, if AWS was asked.
+    pub address: Sides<Kept<(String, u16)>>,
     /// The account behind the credentials, as last checked.
     pub account_at: Option<Timestamp>,
     /// Failures in a row.

@@ -4,6 +4,8 @@ pub mod assess;
 mod deletion;
 mod forward;
 #[cfg(test)]
+pub(crate) mod scene;
+#[cfg(test)]
 mod tests;
 pub mod wanted;
 
@@ -67,6 +69,18 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// What being in it means, for those who read events and history.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Pending => "Nothing was made yet, and nothing is in the way",
+            Self::Assessing => "Nothing was made yet, and something is in the way",
+            Self::Provisioning => "Making what replication needs",
+            Self::Loading => "The task copies the tables",
+            Self::Replicating => "Every table is loaded; the task applies each change of the source",
+            Self::Deleting => "Removing what was made; the target's rows and its fence stay",
+        }
+    }
+
     /// The word as the status shows it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -233,6 +247,16 @@ impl Step {
         }
     }
 
+    /// Action and object in one line.
+    pub fn describe(&self, goal: &Goal) -> String {
+        format!("{}: {}", self.action(), self.on(goal))
+    }
+
+    /// Whether deleting the migration undoes it. The target's rows and its fence outlive the migration.
+    pub fn is_reversible(&self) -> bool {
+        !matches!(self, Self::FenceTarget | Self::StartTask(StartType::First))
+    }
+
     /// Steps that keep promises instead of making progress: done while suspended, too.
     pub fn is_guard(&self) -> bool {
         matches!(self, Self::FenceTarget | Self::NoteSlot(_) | Self::Beat)
@@ -317,7 +341,7 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
             step: None,
             state: State::Walking {
                 reason: Reason::Suspended,
-                message: format!("spec.suspend holds the step {} on {}", step.action(), step.on(goal)),
+                message: format!("spec.suspend holds the next step: {}", step.describe(goal)),
             },
             next: "suspended: waiting for spec.suspend to be removed".to_owned(),
             look_again: LookAgain::Steady,
@@ -326,7 +350,7 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
             let (state, next, look_again) = if step.is_routine() {
                 standing(goal, seen)
             } else {
-                let message = format!("{} on {}", step.action(), step.on(goal));
+                let message = step.describe(goal);
                 (
                     State::Walking { reason: walking_reason(phase), message: message.clone() },
                     message,
@@ -419,7 +443,7 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
             LookAgain::Soon,
         ),
         Ok(Found::Do(step)) => {
-            let message = format!("{} on {}", step.action(), step.on(goal));
+            let message = step.describe(goal);
             decision(Some(step), walking(message.clone()), message, LookAgain::Soon)
         }
         Ok(Found::Wait(message)) => decision(None, walking(message.clone()), message, LookAgain::Soon),

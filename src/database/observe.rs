@@ -6,20 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use crate::api::condition::Reason;
-use crate::aws::dms::{Task, TaskStatus};
-use crate::aws::{Account, Aws, Ownership};
+use crate::aws::dms::TaskStatus;
+use crate::aws::{Account, Aws};
 use crate::database::context::{Memory, Opened};
-use crate::database::goal::{Address, Goal, InstanceGoal, due};
+use crate::database::goal::{Address, Goal, due};
 use crate::database::material::{self, Login, Material};
-use crate::database::seen::{AwsSeen, Known, Seen};
+use crate::database::seen::{Known, Seen};
+use crate::database::sight::{self, Kept};
 use crate::fault::Fault;
 use crate::postgres::{ConnectSpec, Connection, Question, Server, observe};
 use crate::side::{Side, Sides};
 
-/// While the task runs and nothing is to be done, the rest of AWS is looked at this often.
-const LOOK_AROUND_EVERY: SignedDuration = SignedDuration::from_mins(2);
-/// `CloudWatch` has one datapoint a minute.
-const TASK_LAG_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Secrets that worked are read again this often.
 const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
@@ -56,11 +53,11 @@ pub async fn look(
     let who = who(aws, account, memory, now).await;
     let material = material(client, goal, memory, now).await;
     let address = Sides {
-        source: address(aws, &goal.sides.source.address).await,
-        target: address(aws, &goal.sides.target.address).await,
+        source: address(aws, &goal.sides.source.address, &mut memory.address.source, now).await,
+        target: address(aws, &goal.sides.target.address, &mut memory.address.target, now).await,
     };
     let sight = match &who {
-        Ok(()) => sight(aws, goal, memory, now).await,
+        Ok(()) => sight::look(aws, goal, &mut memory.sight, now).await,
         Err(fault) => Err(fault.clone()),
     };
     let mut means = Means::default();
@@ -142,11 +139,19 @@ async fn material(
     read
 }
 
-async fn address(aws: &Aws, address: &Address) -> Known<(String, u16)> {
+async fn address(
+    aws: &Aws,
+    address: &Address,
+    kept: &mut Kept<(String, u16)>,
+    now: Timestamp,
+) -> Known<(String, u16)> {
     let identifier = match address {
         Address::Given { host, port } => return Ok((host.clone(), *port)),
         Address::Rds { identifier } => identifier,
     };
+    if let Some(known) = kept.fresh(now) {
+        return Ok(known);
+    }
     let field = "spec.target.rdsInstanceIdentifier";
     let instance = aws.rds.instance(identifier).await?.ok_or_else(|| {
         Fault::blocked(
@@ -162,9 +167,10 @@ async fn address(aws: &Aws, address: &Address) -> Known<(String, u16)> {
             "Encryption can't be switched on later: restore a snapshot into an encrypted instance and use that",
         ));
     }
-    instance.address.ok_or_else(|| {
+    let address = instance.address.ok_or_else(|| {
         Fault::Wait(format!("RDS instance {identifier} has no address yet ({})", instance.status))
-    })
+    })?;
+    Ok(kept.keep(now, address))
 }
 
 /// An open session and what the server says in it. A session that was lost is opened again at the next look.
@@ -240,77 +246,4 @@ fn spec(goal: &Goal, side: Side, login: &Login, material: &Material, address: &(
         ca_pem: material.ca_pem.clone(),
         application_name: "slipway".to_owned(),
     }
-}
-
-/// What AWS has. While the task runs, only the task and its tables are asked for each time, and the rest now and then:
-/// nothing else can change what is decided.
-async fn sight(aws: &Aws, goal: &Goal, memory: &mut Memory, now: Timestamp) -> Known<AwsSeen> {
-    let ours = Ownership { uid: goal.migration.uid.clone(), resource: goal.migration.resource() };
-    let task = aws.dms.task(&goal.names.task, &ours).await?;
-    let running = task.as_ref().is_some_and(|t| t.status == TaskStatus::Running && t.full_load_finished);
-    let known = match &memory.aws {
-        Some((at, known))
-            if running && goal.deletion.is_none() && !due(Some(*at), LOOK_AROUND_EVERY, now) =>
-        {
-            known.clone()
-        }
-        _ => {
-            let known = everything_but_the_task(aws, goal, &ours).await?;
-            memory.aws = Some((now, known.clone()));
-            known
-        }
-    };
-    let tables = match &task {
-        Some(Task { arn, started_at: Some(_), .. }) => aws.dms.table_statistics(arn).await?,
-        Some(_) | None => Vec::new(),
-    };
-    let mut seen = AwsSeen { task, tables, ..known };
-    seen.task_lag = match (&seen.task, &seen.instance) {
-        (Some(task), Some(instance)) if running && due(memory.task_lag_at, TASK_LAG_EVERY, now) => {
-            memory.task_lag_at = Some(now);
-            // The second witness only: without it the heartbeat still tells.
-            let lag =
-                aws.cloudwatch.task_lag(&instance.identifier, task.resource_id(), now).await.ok().flatten();
-            if let Some((_, known)) = &mut memory.aws {
-                known.task_lag = lag;
-            }
-            lag
-        }
-        _ if running => seen.task_lag,
-        _ => None,
-    };
-    Ok(seen)
-}
-
-async fn everything_but_the_task(aws: &Aws, goal: &Goal, ours: &Ownership) -> Result<AwsSeen, Fault> {
-    let names = &goal.names;
-    let (instance, subnet_group) = match &goal.instance {
-        InstanceGoal::Existing { arn } => (aws.dms.instance_by_arn(arn, ours).await?, None),
-        InstanceGoal::Managed(_) => (
-            aws.dms.instance(&names.instance, ours).await?,
-            aws.dms.subnet_group(&names.subnet_group, ours).await?,
-        ),
-    };
-    let certificates = aws.dms.certificates(|identifier| names.is_certificate(identifier), ours).await?;
-    let mut endpoints = Sides::default();
-    let mut connections = Sides::default();
-    for side in Side::BOTH {
-        let endpoint = aws.dms.endpoint(names.endpoints.get(side), side, ours).await?;
-        if let (Some(instance), Some(endpoint)) = (&instance, &endpoint) {
-            *connections.get_mut(side) = aws.dms.connection(&instance.arn, &endpoint.arn).await?;
-        }
-        *endpoints.get_mut(side) = endpoint;
-    }
-    let alarms = aws.cloudwatch.alarms(&names.alarms(), ours).await?;
-    Ok(AwsSeen {
-        instance,
-        subnet_group,
-        certificates,
-        endpoints,
-        connections,
-        task: None,
-        tables: Vec::new(),
-        alarms,
-        task_lag: None,
-    })
 }

@@ -30,7 +30,11 @@ pub fn steps(goal: &Goal, seen: &Seen) -> Vec<PlanStep> {
             break;
         }
         if step != Step::Claim {
-            steps.push(PlanStep { action: step.action().to_owned(), on: step.on(&goal), reversible: true });
+            steps.push(PlanStep {
+                action: step.action().to_owned(),
+                on: step.on(&goal),
+                reversible: step.is_reversible(),
+            });
         }
         assume(&mut goal, &mut seen, &step);
     }

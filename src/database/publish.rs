@@ -21,6 +21,8 @@ use crate::postgres::Record;
 
 /// The API refuses an event's note of more than 1 KiB.
 const NOTE_MAX: usize = 1_000;
+/// And an action of more than 128 characters.
+const ACTION_MAX: usize = 120;
 
 /// Writes the status if it says something new or is due, tells events, sets gauges.
 pub async fn publish(
@@ -55,9 +57,10 @@ pub async fn refused(
     if report::is_news(previous, &status) { write(object, context, previous, &status).await } else { Ok(()) }
 }
 
-/// Sends a Normal event.
-pub async fn note(object: &DatabaseMigration, context: &Context, reason: &str, note: &str) {
-    send(object, context, EventType::Normal, reason, reason, note).await;
+/// Tells that a step was performed. The object is the action, because events with the same reason and action are folded
+/// into one, and only the first one's note is kept.
+pub async fn note(object: &DatabaseMigration, context: &Context, action: &str, on: &str) {
+    send(object, context, EventType::Normal, action, on, on).await;
 }
 
 /// The migration as a metric's label.
@@ -96,15 +99,13 @@ async fn transitions(
     old: &DatabaseMigrationStatus,
     new: &DatabaseMigrationStatus,
 ) {
-    if let Some(phase) = &new.phase
-        && old.phase != new.phase
+    if old.phase != new.phase
+        && let Some(entry) = new.history.last()
     {
-        let text = new.next.clone().unwrap_or_default();
-        send(object, context, EventType::Normal, phase, "PhaseChanged", &text).await;
+        let text = entry.evidence.clone().unwrap_or_default();
+        send(object, context, EventType::Normal, &entry.phase, "PhaseChanged", &text).await;
     }
-    for (kind, type_, action) in
-        [(STALLED, EventType::Warning, "PersonNeeded"), (READY, EventType::Normal, "GoalReached")]
-    {
+    for (kind, type_) in [(STALLED, EventType::Warning), (READY, EventType::Normal)] {
         let is_true = |status: &DatabaseMigrationStatus| {
             status
                 .conditions
@@ -116,8 +117,8 @@ async fn transitions(
         if let Some((reason, message)) = &after
             && before.as_ref().map(|(reason, _)| reason) != Some(reason)
         {
-            let reason = if kind == READY { "Ready" } else { reason.as_str() };
-            send(object, context, type_, reason, action, message).await;
+            let word = if kind == READY { "Ready" } else { reason.as_str() };
+            send(object, context, type_, word, reason, message).await;
         }
     }
 }
@@ -177,7 +178,7 @@ async fn send(
         type_,
         reason: reason.to_owned(),
         note: Some(clip(note, NOTE_MAX)),
-        action: action.to_owned(),
+        action: clip(action, ACTION_MAX),
         secondary: None,
     };
     // An event is a courtesy: the status says the same.

@@ -56,7 +56,7 @@ pub fn status(
         history.push(HistoryEntry {
             at: Time(now),
             phase: phase.clone().unwrap_or_default(),
-            evidence: Some(clip(state_message(&decision.state), 512)),
+            evidence: Some(clip(&evidence(seen, decision), 512)),
         });
         let surplus = history.len().saturating_sub(HISTORY_MAX);
         history.drain(..surplus);
@@ -74,6 +74,24 @@ pub fn status(
         history,
         conditions,
     }
+}
+
+/// What was known when a phase was entered.
+fn evidence(seen: &Seen, decision: &Decision) -> String {
+    let meaning = decision.phase.map_or("", Phase::meaning);
+    let tables = tables(seen).filter(|tables| tables.loaded > 0);
+    let slots = seen.database.source.as_ref().map(slots).unwrap_or_default();
+    let mut facts = Vec::new();
+    if let Some(tables) = tables {
+        facts.push(format!("tables {}, {} rows copied", tables.summary, tables.rows));
+    }
+    if let Some(slot) = slots.first() {
+        facts.push(format!("slot {}", slot.name));
+    }
+    if let State::Stalled(blocked) = &decision.state {
+        facts.push(blocked.message.clone());
+    }
+    if facts.is_empty() { meaning.to_owned() } else { format!("{meaning} ({})", facts.join("; ")) }
 }
 
 /// The status of a resource whose spec can't be used at all.

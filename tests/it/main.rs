@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod demo;
+mod house;
 mod postgres;
 mod stand_in;

@@ -37,19 +37,19 @@ pub(super) fn selected(selections: &[Selection], table: &TableName) -> bool {
     chosen
 }
 
-/// Whether `text` fits a pattern in which `%` stands for anything.
+/// Whether `text` fits a pattern in which `%` stands for anything, `_` for any one character, and `[_]` for an underscore
+/// (DMS user guide, table mapping: wildcards in the object locator).
 fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('%') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
-    let mut parts: Vec<&str> = rest.split('%').collect();
-    let end = parts.pop().unwrap_or_default();
-    for part in parts {
-        match text.find(part) {
-            Some(at) => text = &text[at + part.len()..],
-            None => return false,
-        }
+    if let Some(rest) = pattern.strip_prefix("[_]") {
+        return text.strip_prefix('_').is_some_and(|text| matches(rest, text));
     }
-    text.ends_with(end)
+    let Some(first) = pattern.chars().next() else { return text.is_empty() };
+    let rest = &pattern[first.len_utf8()..];
+    match first {
+        '%' => (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(rest, &text[at..])),
+        '_' => text.chars().next().is_some_and(|any| matches(rest, &text[any.len_utf8()..])),
+        literal => text.strip_prefix(literal).is_some_and(|text| matches(rest, text)),
+    }
 }
 
 /// The base tables of a source that the selections choose. Not partitioned parents: their partitions are tables.
@@ -177,6 +177,9 @@ mod tests {
             ("a%a", "a", false),
             ("a_c", "abc", false),
             ("%%", "x", true),
+            ("tmp[_]x", "tmp_x", true),
+            ("tmp[_]x", "tmpax", false),
+            ("tmp_x", "tmpax", true),
         ] {
             assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
         }

@@ -1,0 +1,214 @@
+//! What AWS has, asked part by part. What is settled is remembered for a while, so that a migration at rest costs two
+//! calls a look; what changes by itself, or was just changed by a step, is asked for each time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
+use crate::aws::dms::{
+    Certificate, Connection, ConnectionStatus, Endpoint, Instance, InstanceStatus, SubnetGroup, Task,
+    TaskStatus,
+};
+use crate::aws::{Aws, Ownership};
+use crate::database::decide::Step;
+use crate::database::goal::{Goal, InstanceGoal, due};
+use crate::database::seen::{AwsSeen, Known};
+use crate::side::{Side, Sides};
+
+/// What is settled is looked at again this often: somebody else may have changed it.
+const LOOK_AGAIN_EVERY: SignedDuration = SignedDuration::from_mins(2);
+/// `CloudWatch` has one datapoint a minute.
+const TASK_LAG_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
+/// A fact that stays true for a while.
+#[derive(Clone, Debug)]
+pub struct Kept<T>(Option<(Timestamp, T)>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    /// The fact, if it is not too old.
+    pub fn fresh(&self, now: Timestamp) -> Option<T> {
+        self.0.as_ref().filter(|(at, _)| !due(Some(*at), LOOK_AGAIN_EVERY, now)).map(|(_, fact)| fact.clone())
+    }
+
+    /// Remembers the fact, and hands it back.
+    pub fn keep(&mut self, now: Timestamp, fact: T) -> T {
+        self.0 = Some((now, fact.clone()));
+        fact
+    }
+
+    fn keep_if(&mut self, settled: bool, now: Timestamp, fact: T) -> T {
+        if settled {
+            return self.keep(now, fact);
+        }
+        self.0 = None;
+        fact
+    }
+}
+
+/// What is remembered of AWS between looks.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    instance: Kept<Option<Instance>>,
+    subnet_group: Kept<Option<SubnetGroup>>,
+    certificates: Kept<Vec<Certificate>>,
+    endpoints: Sides<Kept<Option<Endpoint>>>,
+    connections: Sides<Kept<Option<Connection>>>,
+    alarms: Kept<Vec<SeenAlarm>>,
+    task_lag: Option<TaskLag>,
+    task_lag_at: Option<Timestamp>,
+}
+
+impl Sight {
+    /// Forgets what a step may have changed.
+    pub fn forget(&mut self, step: &Step) {
+        match step {
+            Step::CreateInstance | Step::DeleteInstance => self.instance = Kept::default(),
+            Step::CreateSubnetGroup | Step::DeleteSubnetGroup => self.subnet_group = Kept::default(),
+            Step::ImportCertificate(_) | Step::DeleteCertificate { .. } => {
+                self.certificates = Kept::default();
+            }
+            Step::CreateEndpoint(side) | Step::ModifyEndpoint(side) | Step::DeleteEndpoint(side) => {
+                *self.endpoints.get_mut(*side) = Kept::default();
+                *self.connections.get_mut(*side) = Kept::default();
+            }
+            Step::TestConnection(side) => *self.connections.get_mut(*side) = Kept::default(),
+            Step::PutAlarm(_) | Step::DeleteAlarms(_) => self.alarms = Kept::default(),
+            // A start may be refused because a connection is not what it was.
+            Step::StartTask(_) => self.connections = Sides::default(),
+            // The task is asked for each time; the rest is not of AWS.
+            Step::CreateTask
+            | Step::StopTask
+            | Step::DeleteTask
+            | Step::Claim
+            | Step::Release
+            | Step::FenceTarget
+            | Step::PrepareSource
+            | Step::NoteSlot(_)
+            | Step::Beat
+            | Step::DropSlot(_)
+            | Step::DropSourceRecord
+            | Step::ReleaseTarget => {}
+        }
+    }
+}
+
+/// Looks at everything of this migration.
+pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> Known<AwsSeen> {
+    let ours = Ownership { uid: goal.migration.uid.clone(), resource: goal.migration.resource() };
+    let (dms, names) = (&aws.dms, &goal.names);
+    let task = dms.task(&names.task, &ours).await?;
+    let tables = match &task {
+        Some(Task { arn, started_at: Some(_), .. }) => dms.table_statistics(arn).await?,
+        Some(_) | None => Vec::new(),
+    };
+    let instance = instance(aws, goal, &ours, sight, now).await?;
+    let subnet_group = subnet_group(aws, goal, &ours, sight, now).await?;
+    let certificates = if let Some(known) = sight.certificates.fresh(now) {
+        known
+    } else {
+        let found = dms.certificates(|identifier| names.is_certificate(identifier), &ours).await?;
+        sight.certificates.keep_if(!found.is_empty(), now, found)
+    };
+    let mut endpoints = Sides::default();
+    let mut connections = Sides::default();
+    for side in Side::BOTH {
+        let kept = sight.endpoints.get_mut(side);
+        let endpoint = if let Some(known) = kept.fresh(now) {
+            known
+        } else {
+            let found = dms.endpoint(names.endpoints.get(side), side, &ours).await?;
+            let settled = found.as_ref().is_some_and(|endpoint| endpoint.active && !endpoint.deleting);
+            kept.keep_if(settled, now, found)
+        };
+        if let (Some(instance), Some(endpoint)) = (&instance, &endpoint) {
+            let kept = sight.connections.get_mut(side);
+            *connections.get_mut(side) = if let Some(known) = kept.fresh(now) {
+                known
+            } else {
+                let found = dms.connection(&instance.arn, &endpoint.arn).await?;
+                let settled =
+                    found.as_ref().is_some_and(|found| found.status == ConnectionStatus::Successful);
+                kept.keep_if(settled, now, found)
+            };
+        }
+        *endpoints.get_mut(side) = endpoint;
+    }
+    let alarms = match sight.alarms.fresh(now) {
+        Some(known) => known,
+        None => sight.alarms.keep(now, aws.cloudwatch.alarms(&names.alarms(), &ours).await?),
+    };
+    let task_lag = task_lag(aws, task.as_ref(), instance.as_ref(), sight, now).await;
+    Ok(AwsSeen {
+        instance,
+        subnet_group,
+        certificates,
+        endpoints,
+        connections,
+        task,
+        tables,
+        alarms,
+        task_lag,
+    })
+}
+
+async fn instance(
+    aws: &Aws,
+    goal: &Goal,
+    ours: &Ownership,
+    sight: &mut Sight,
+    now: Timestamp,
+) -> Known<Option<Instance>> {
+    if let Some(known) = sight.instance.fresh(now) {
+        return Ok(known);
+    }
+    let found = match &goal.instance {
+        InstanceGoal::Existing { arn } => aws.dms.instance_by_arn(arn, ours).await?,
+        InstanceGoal::Managed(_) => aws.dms.instance(&goal.names.instance, ours).await?,
+    };
+    let settled = found.as_ref().is_some_and(|found| found.status == InstanceStatus::Available);
+    Ok(sight.instance.keep_if(settled, now, found))
+}
+
+async fn subnet_group(
+    aws: &Aws,
+    goal: &Goal,
+    ours: &Ownership,
+    sight: &mut Sight,
+    now: Timestamp,
+) -> Known<Option<SubnetGroup>> {
+    if matches!(goal.instance, InstanceGoal::Existing { .. }) {
+        return Ok(None);
+    }
+    if let Some(known) = sight.subnet_group.fresh(now) {
+        return Ok(known);
+    }
+    let found = aws.dms.subnet_group(&goal.names.subnet_group, ours).await?;
+    let settled = found.as_ref().is_some_and(|found| found.complete);
+    Ok(sight.subnet_group.keep_if(settled, now, found))
+}
+
+/// The second witness only: if it can't be had, the heartbeat still tells.
+async fn task_lag(
+    aws: &Aws,
+    task: Option<&Task>,
+    instance: Option<&Instance>,
+    sight: &mut Sight,
+    now: Timestamp,
+) -> Option<TaskLag> {
+    let (task, instance) = (task?, instance?);
+    if task.status != TaskStatus::Running || !task.full_load_finished {
+        sight.task_lag = None;
+        return None;
+    }
+    if due(sight.task_lag_at, TASK_LAG_EVERY, now) {
+        sight.task_lag_at = Some(now);
+        let asked = aws.cloudwatch.task_lag(&instance.identifier, task.resource_id(), now).await;
+        sight.task_lag = asked.ok().flatten();
+    }
+    sight.task_lag
+}
