@@ -42,7 +42,8 @@ pub async fn run(flags: Run) -> Result<(), String> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,tokio_postgres=warn"));
     // Not even RUST_LOG=trace may show a password.
     let filter = crate::aws::QUIET
         .into_iter()

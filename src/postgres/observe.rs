@@ -25,7 +25,7 @@ SELECT s.slot_name::text, s.active, a.usename::text, s.wal_status,
                        s.restart_lsn)::bigint
   FROM pg_replication_slots s
   LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
- WHERE s.slot_type = 'logical' AND s.database = current_database()
+ WHERE s.slot_type = 'logical' AND NOT s.temporary AND s.database = current_database()
  ORDER BY 1";
 
 const SERVER: &str = "

@@ -10,7 +10,7 @@ pub mod check;
 mod table;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kube::Client;
@@ -22,7 +22,8 @@ use crate::cli::{Delays, Demo, log_to, told_to_end};
 use crate::process::{self, Running, Spec};
 use crate::sandbox::{Example, Options, Sandbox, apply_example, install_crds, migrations, start_operator};
 use account::{Account, thousands};
-use watch::Watch;
+use build::{Programs, programs};
+use watch::{Migration, Watch};
 
 /// How long the target follows the load before the check.
 const FOLLOW: Duration = Duration::from_secs(8);
@@ -40,10 +41,10 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
     };
 
     account.say("building the operator: cargo build --bin slipway");
-    let binary = tokio::select! {
+    let programs = tokio::select! {
         biased;
         told = &mut told => return Err(ended(told)),
-        binary = build::operator_binary() => binary?,
+        programs = programs() => programs?,
     };
     let directory = std::env::temp_dir().join(format!("slipway-demo-{}", std::process::id()));
     account.say(&format!("starting Kubernetes, two PostgreSQL servers and AWS, {}", flags.delays.describe()));
@@ -57,15 +58,12 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
         Ok(sandbox) => sandbox,
         Err(error) => return Err(failed(&directory, error)),
     };
-    let logging = log_to(&directory);
-    let mut stage = Stage { account, sandbox, operator: None, load: None, binary };
-    let (outcome, interrupted) = match logging {
-        Err(error) => (Err(error), false),
-        Ok(()) => tokio::select! {
-            biased;
-            told = &mut told => (Err(ended(told)), true),
-            outcome = Box::pin(stage.play(flags)) => (outcome, false),
-        },
+    log_to(&directory)?;
+    let mut stage = Stage { account, sandbox, operator: None, load: None, programs };
+    let (outcome, interrupted) = tokio::select! {
+        biased;
+        told = &mut told => (Err(ended(told)), true),
+        outcome = Box::pin(stage.play(flags)) => (outcome, false),
     };
     if flags.keep && !interrupted {
         how_to_look(&stage);
@@ -75,6 +73,7 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
         }
         told.await.map_err(|error| format!("waiting for a signal: {error}"))?;
         Box::pin(stage.clear()).await?;
+        remove(&directory)?;
         return outcome.map(|_| ()).map_err(|_| "the demo failed, as said above".to_owned());
     }
     Box::pin(stage.clear()).await?;
@@ -98,7 +97,7 @@ struct Stage {
     sandbox: Sandbox,
     operator: Option<Running>,
     load: Option<Running>,
-    binary: PathBuf,
+    programs: Programs,
 }
 
 impl Stage {
@@ -133,12 +132,11 @@ impl Stage {
             thousands(rows)
         ));
 
-        let own = std::env::current_exe().map_err(|error| format!("finding our own program: {error}"))?;
         let rate = flags.writes_per_second.to_string();
         let directory = sandbox.directory().path();
         let args = ["load", "--dir", &directory.display().to_string(), "--writes-per-second", &rate];
         let load = process::start(&Spec {
-            program: own,
+            program: self.programs.sandbox.clone(),
             args: args.map(ToOwned::to_owned).to_vec(),
             envs: Vec::new(),
             user: None,
@@ -156,7 +154,7 @@ impl Stage {
             Delays::None => Duration::from_millis(200),
             Delays::Aws => Duration::from_secs(2),
         };
-        let operator = start_operator(&sandbox.environment, &self.binary, poll).map_err(text)?;
+        let operator = start_operator(&sandbox.environment, &self.programs.operator, poll).map_err(text)?;
         account.say(&format!("the operator runs under its own identity (pid {})", operator.pid()));
         self.operator = Some(operator);
         Ok(())
@@ -170,7 +168,7 @@ impl Stage {
         self.account.note(&format!("with this sandbox's passwords, and {}", example.replaced.join(", ")));
         self.account.blank();
         let watch = self.watch(client, &example, flags);
-        let migration = watch.until("status.plan", |migration| migration.is_planned()).await?;
+        let migration = watch.until("status.plan", Migration::is_planned).await?;
         self.account.blank();
         let steps = migration.plan();
         self.account.say(&format!("status.plan has {} steps; nothing was touched", steps.len()));
@@ -193,7 +191,7 @@ impl Stage {
         self.account.command(&format!("kubectl patch dbmigration {name} --type merge --patch '{patch}'"));
         self.account.blank();
         let watch = self.watch(client, example, flags);
-        watch.until("READY True", |migration| migration.is_replicating()).await?;
+        watch.until("READY True", Migration::is_replicating).await?;
         self.account.blank();
         self.account.command("kubectl get dbmigration");
         for line in table::get(client, namespace, None).await?.lines() {

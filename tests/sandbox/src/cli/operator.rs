@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::told_to_end;
-use crate::demo::build::operator_binary;
+use crate::demo::build;
 use crate::sandbox::{Environment, install_crds, start_operator};
 
 /// Installs the CRDs, then runs the operator until Ctrl-C.
 pub(super) async fn operator(directory: &Path) -> Result<(), String> {
     let environment = Environment::read(directory).map_err(|error| error.to_string())?;
     println!("building the operator: cargo build --bin slipway");
-    let binary = operator_binary().await?;
+    let binary = build::operator().await?;
     let kubeconfig = environment.get("KUBECONFIG").map_err(|error| error.to_string())?.to_owned();
     let client = crate::cluster::client(Path::new(&kubeconfig)).await.map_err(|error| error.to_string())?;
     for name in Box::pin(install_crds(&client)).await.map_err(|error| error.to_string())? {

@@ -62,12 +62,11 @@ impl Migration {
     fn describe(&self) -> String {
         let phase = self.0["status"]["phase"].as_str().unwrap_or("no phase");
         let next = self.0["status"]["next"].as_str().unwrap_or("nothing");
-        let mut text = format!("last seen: {phase}; next: {next}");
+        let text = format!("last seen: {phase}; next: {next}");
         for kind in ["Stalled", "Ready"] {
             let message = self.condition(kind).and_then(|condition| condition["message"].as_str());
             if let Some(message) = message.filter(|message| !message.is_empty()) {
-                text.push_str(&format!("\n{kind}: {message}"));
-                break;
+                return format!("{text}\n{kind}: {message}");
             }
         }
         text
@@ -113,7 +112,7 @@ impl<'a> Watch<'a> {
                 api.get(&self.name).await.map_err(|error| format!("reading {}: {error}", self.name))?;
             let migration = Migration::of(&object);
             let cells = table::read(&self.client, &self.namespace, Some(&self.name)).await?.first(&headings);
-            if cells.iter().any(|cell| !cell.is_empty()) && news(shown.as_deref(), &cells) {
+            if migration.is_current() && news(shown.as_deref(), &cells) {
                 self.account.say(&line(&cells));
                 shown = Some(cells);
             }
