@@ -17,6 +17,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
 use crate::aws::Account;
 use crate::database::act::Hands;
@@ -30,6 +31,11 @@ use crate::operator::backoff;
 
 /// Facts that could not be had for a shorter time than this change nothing in the status.
 const UNCERTAIN_FOR: SignedDuration = SignedDuration::from_secs(30);
+
+/// A step that failed this often in a row is told of; once or twice is a passing trouble.
+const FAILURES_TOLD: u32 = 3;
+/// After the claim the object is read anew: its own event brings it, within this time.
+const CLAIM_SEEN_WITHIN: Duration = Duration::from_millis(200);
 
 /// Looks at one migration, takes at most one step, says what was found, and says when to look again.
 ///
@@ -79,12 +85,18 @@ async fn walk(
         return Ok(context.pace.rarely);
     }
     if matches!((&decision.step, &outcome), (Some(Step::Claim), Ok(()))) {
-        // The object is older than what was just written to it; its own event brings the next look.
-        return Ok(Duration::ZERO);
+        return Ok(CLAIM_SEEN_WITHIN);
     }
-    if let Err(Fault::Blocked(blocked)) = &outcome {
-        decision.state = State::Stalled(blocked.clone());
-        decision.next = format!("waiting for a person: {} (see the Stalled condition)", blocked.reason);
+    match &outcome {
+        Err(Fault::Blocked(blocked)) => {
+            decision.state = State::Stalled(blocked.clone());
+            decision.next = format!("waiting for a person: {} (see the Stalled condition)", blocked.reason);
+        }
+        Err(fault) if memory.failures >= FAILURES_TOLD => {
+            let message = fault.message().to_owned();
+            decision.state = State::Walking { reason: Reason::Retrying, message };
+        }
+        Err(_) | Ok(()) => {}
     }
     // What a beat found is part of what is reported.
     let seen = seen::Seen { memory: memory.seen.clone(), ..seen };

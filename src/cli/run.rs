@@ -35,14 +35,15 @@ pub async fn run(flags: Run) -> Result<(), String> {
     }
     .boxed()
     .shared();
-    let pace = Pace { soon: flags.poll, ..Pace::default() };
+    let pace = Pace { soon: flags.poll, rarely: flags.retry, ..Pace::default() };
     operator::run(Settings { health_address: flags.health_address, accounts, pace }, stop)
         .await
         .map_err(|error| error.to_string())
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,tokio_postgres=warn"));
     // Not even RUST_LOG=trace may show a password.
     let filter = crate::aws::QUIET
         .into_iter()

@@ -65,7 +65,7 @@ pub fn status(
         observed_generation: generation,
         observed_at: Some(Time(now)),
         phase,
-        writer: goal.claimed.then(|| writer(seen).to_owned()),
+        writer: writer(goal, seen).map(str::to_owned),
         next: Some(clip(&decision.next, NEXT_MAX)),
         provisioned_at: previous.provisioned_at.clone(),
         replication: goal.claimed.then(|| replication(seen)),
@@ -253,11 +253,20 @@ fn replicating(state: &State) -> Verdict {
     }
 }
 
-fn writer(seen: &Seen) -> &'static str {
+/// Who takes the applications' writes. Said from the moment on at which the target was fenced: before, nobody kept
+/// anyone out, and an answer would be a guess.
+fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
+    if !goal.claimed {
+        return None;
+    }
     match &seen.database.target {
-        Err(_) => "Unknown",
-        Ok(target) if target.writers.is_empty() => "Source",
-        Ok(_) => "Both",
+        Err(_) => Some("Unknown"),
+        Ok(target) => match &target.record {
+            Record::Present { uid, .. } if *uid == goal.migration.uid => {
+                Some(if target.writers.is_empty() { "Source" } else { "Both" })
+            }
+            Record::Present { .. } | Record::Absent => None,
+        },
     }
 }
 

@@ -54,6 +54,9 @@ pub struct Up {
     /// How long AWS takes.
     #[arg(long, value_enum, default_value = "none")]
     pub delays: Delays,
+    /// Rows in the bank's tables on the source, about; 0 leaves them empty.
+    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u64).range(0..=50_000_000))]
+    pub rows: u64,
     /// Run in the background.
     #[arg(long)]
     pub detach: bool,

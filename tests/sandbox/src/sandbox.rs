@@ -25,8 +25,8 @@ use crate::world::Delays;
 pub(crate) use directory::end_leftovers;
 pub use directory::{Directory, Holder, held_by};
 pub use environment::Environment;
-pub use operator::start_operator;
-pub use resources::{Example, apply_example, install_crds, migrations};
+pub use operator::{start_operator, start_operator_with};
+pub use resources::{Example, apply_example, apply_secrets, example, install_crds, migrations};
 
 /// The RDS instance that the target server plays.
 pub const RDS_INSTANCE: &str = "rds-payments-dev";
@@ -88,14 +88,21 @@ pub struct Options {
     pub directory: PathBuf,
     /// How long AWS takes.
     pub delays: Delays,
+    /// Rows in the bank's tables on the source, about; 0 leaves them empty.
+    pub rows: u64,
     /// The namespaces in which the operator may look after migrations.
     pub namespaces: Vec<String>,
 }
 
 impl Options {
-    /// A sandbox without delays and with the namespace `default`.
+    /// A sandbox without delays and rows, and with the namespace `default`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), delays: Delays::none(), namespaces: vec!["default".to_owned()] }
+        Self {
+            directory: directory.into(),
+            delays: Delays::none(),
+            rows: 0,
+            namespaces: vec!["default".to_owned()],
+        }
     }
 }
 
@@ -137,6 +144,9 @@ impl Sandbox {
             )?;
             let (here, there) = (Passwords::random()?, Passwords::random()?);
             let bank = bank::prepare(&source, &target, &here, &there).await?;
+            if options.rows > 0 {
+                bank::seed(&source, options.rows).await?;
+            }
             let superusers = [superuser(&source).await?, superuser(&target).await?];
             Ok::<_, Error>((source, target, bank, superusers))
         };

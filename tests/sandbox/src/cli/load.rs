@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Load, told_to_end};
 use crate::bank::{self, Totals};
+use crate::demo::check;
 use crate::sandbox::Environment;
 
 const SESSIONS: u32 = 8;
@@ -23,6 +24,12 @@ pub(super) async fn load(flags: &Load) -> Result<(), String> {
     };
     // A wrong login would show in the numbers only: better to fail at once.
     drop(config.login.connect("bank load").await.map_err(|error| error.to_string())?);
+    if check::count(&environment).await.map_err(|error| error.to_string())?.1 == 0 {
+        return Err(
+            "the source's tables are empty, so there is nothing to work on: start the sandbox with --rows"
+                .to_owned(),
+        );
+    }
     let begun = Instant::now();
     let load = bank::Load::start(&config);
     let mut ticks = interval_at(begun + TELL, TELL);
@@ -51,7 +58,8 @@ pub(super) async fn load(flags: &Load) -> Result<(), String> {
 
 fn tell(begun: Instant, totals: &Totals) {
     let Totals { inserts, updates, deletes, transfers, refused, unknown, last_error, .. } = totals;
-    let error = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+    let error = last_error.as_ref().and_then(|error| error.lines().next());
+    let error = error.map(|error| format!("; last error: {error}")).unwrap_or_default();
     println!(
         "{:>4}s  {} transactions: {inserts} inserts, {updates} updates, {deletes} deletes, {transfers} transfers; \
          {refused} refused, {unknown} unanswered{error}",

@@ -11,12 +11,15 @@ use tokio::time::sleep;
 use super::{Up, log_to, told_to_end};
 use crate::sandbox::{ACCOUNT, Environment, Options, RDS_INSTANCE, REGION, Sandbox, held_by};
 
+/// How the last line of the account begins.
+const LAST_LINE: &str = "to end it:";
+
 /// Runs until Ctrl-C, SIGTERM or SIGHUP.
 pub(super) async fn foreground(flags: &Up) -> Result<(), String> {
     let told = told_to_end();
     tokio::pin!(told);
     println!("starting Kubernetes, two PostgreSQL servers and AWS");
-    let options = Options { delays: flags.delays.of_world(), ..Options::new(&flags.dir) };
+    let options = Options { delays: flags.delays.of_world(), rows: flags.rows, ..Options::new(&flags.dir) };
     let sandbox = tokio::select! {
         biased;
         // What has been started ends as its value is dropped.
@@ -43,7 +46,7 @@ fn describe(sandbox: &Sandbox, flags: &Up) {
     println!();
     println!("to use it:    source {}", sandbox.environment.path().display());
     println!(
-        "to end it:    cargo sandbox down --dir {}{}",
+        "{LAST_LINE}    cargo sandbox down --dir {}{}",
         flags.dir.display(),
         if flags.detach { "" } else { ", or Ctrl-C" }
     );
@@ -69,6 +72,7 @@ pub(super) async fn detached(flags: &Up) -> Result<(), String> {
         super::Delays::None => "none",
         super::Delays::Aws => "aws",
     });
+    command.arg("--rows").arg(flags.rows.to_string());
     // A group of its own: neither Ctrl-C nor the end of this terminal reaches it.
     command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("starting the sandbox: {error}"))?;
@@ -79,7 +83,9 @@ pub(super) async fn detached(flags: &Up) -> Result<(), String> {
         {
             break Some(status);
         }
-        if is_up(&flags.dir, pid) {
+        // The file is there a moment before the last line is.
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if is_up(&flags.dir, pid) && text.lines().any(|line| line.starts_with(LAST_LINE)) {
             break None;
         }
         sleep(Duration::from_millis(50)).await;

@@ -70,7 +70,9 @@ async fn following(target: &tokio_postgres::Client) -> Result<Following, Error> 
         .await
         .map_err(Error::sql(attempt))?;
     let [schema] = schemas.as_slice() else {
-        return Err(missing("no task, or more than one, has written awsdms_txn_state there"));
+        return Err(missing(
+            "there is not exactly one table awsdms_txn_state there; does a migration replicate?",
+        ));
     };
     let control_schema: String = schema.get(0);
     let names = format!(
