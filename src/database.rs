@@ -49,6 +49,7 @@ pub async fn reconcile(
     let uid = object.uid().unwrap_or_default();
     let memory = context.memory(&uid);
     let memory = &mut *memory.lock().await;
+    memory.turn_to(object.metadata.generation);
     let goal = match Goal::parse(object) {
         Ok(goal) => goal,
         Err(blocked) => return refuse(object, context, &blocked, now).await,

@@ -12,7 +12,7 @@ mod record;
 mod selection;
 mod tls;
 
-pub use connect::{ConnectSpec, Connection};
+pub use connect::{ConnectSpec, Connection, Whose};
 pub use fence::fence_target;
 pub use heartbeat::beat;
 pub use observe::{Question, observe};
