@@ -149,8 +149,11 @@ fn a_deletion_waits_for_the_source_and_names_the_way_out() {
     assert!(blocked.message.contains("deletionPolicy"), "{}", blocked.message);
 }
 
-/// What stands in the way: how the scene is bent, and the word that must be said.
-fn blockers() -> Vec<(Reason, fn(&mut Scene))> {
+/// How a scene is bent.
+type Bend = fn(&mut Scene);
+
+/// What stands in the way: the word that must be said, and how the scene is bent.
+fn blockers() -> Vec<(Reason, Bend)> {
     vec![
         (Reason::AccountMismatch, |s| {
             s.seen.account = Err(Fault::blocked(Reason::AccountMismatch, "wrong", "mend it"));
@@ -210,7 +213,7 @@ fn nothing_is_made_while_anything_is_in_the_way() {
 #[test]
 fn a_fact_that_is_not_known_is_no_verdict_and_no_step() {
     for bend in [
-        (|s: &mut Scene| s.seen.aws = Err(Fault::Again("throttled".into()))) as fn(&mut Scene),
+        (|s: &mut Scene| s.seen.aws = Err(Fault::Again("throttled".into()))) as Bend,
         |s| s.seen.database.target = Err(Fault::Again("gone for a moment".into())),
         |s| s.seen.account = Err(Fault::Again("no answer".into())),
         |s| s.seen.address.target = Err(Fault::Wait("no address yet".into())),
@@ -263,7 +266,7 @@ fn a_lost_slot_stops_everything_for_ever() {
     };
     assert_eq!(Scene::replicating().bend(noted).step(), Some("ResumeTask"));
     for bend in [
-        (|s: &mut Scene| s.on(Side::Source).slots.clear()) as fn(&mut Scene),
+        (|s: &mut Scene| s.on(Side::Source).slots.clear()) as Bend,
         |s| s.on(Side::Source).slots[0].wal_status = Some("lost".into()),
         |s| s.on(Side::Source).slots[0].name = "somebody_elses".into(),
     ] {
@@ -309,7 +312,7 @@ fn the_endpoint_follows_the_spec_without_stopping_the_task_for_a_password() {
     assert_eq!(Scene::replicating().bend(rotated).step(), None);
     assert_eq!(Scene::replicating().bend(moved).step(), Some("StopTask"));
     let stopped = |s: &mut Scene| s.task().status = TaskStatus::Stopped;
-    for change in [rotated as fn(&mut Scene), moved] {
+    for change in [rotated as Bend, moved] {
         assert_eq!(Scene::replicating().bend(stopped).bend(change).step(), Some("ModifyEndpoint"));
     }
     let other_ca = Scene::replicating().bend(stopped).bend(|s| {
@@ -325,7 +328,7 @@ fn the_endpoint_follows_the_spec_without_stopping_the_task_for_a_password() {
 
 #[test]
 fn ready_needs_every_table_no_error_and_a_fresh_small_lag() {
-    let cases: Vec<(&str, fn(&mut Scene))> = vec![
+    let cases: Vec<(&str, Bend)> = vec![
         ("a table is missing from the statistics", |s| {
             s.aws().tables.pop();
         }),
@@ -356,7 +359,7 @@ fn ready_needs_every_table_no_error_and_a_fresh_small_lag() {
 #[test]
 fn foreign_resources_of_our_names_are_left_alone() {
     let full = Scene::replicating();
-    let bends: Vec<fn(&mut Scene)> = vec![
+    let bends: Vec<Bend> = vec![
         |s| s.aws().instance.as_mut().expect("there").owner = Owner::Other(None),
         |s| s.aws().subnet_group.as_mut().expect("there").owner = Owner::Other(None),
         |s| s.aws().certificates[0].owner = Owner::Other(None),
@@ -532,7 +535,8 @@ fn a_goal_is_claimed_only_with_finalizer_and_record() {
 
 #[test]
 fn an_older_object_that_breaks_a_rule_is_refused_with_the_fields_name() {
-    let bad: [(&str, fn(&mut DatabaseMigration)); 5] = [
+    type BendObject = fn(&mut DatabaseMigration);
+    let bad: [(&str, BendObject); 5] = [
         ("metadata.name", |o| o.metadata.name = Some("Payments--db".into())),
         ("spec.environmentSuffix", |o| o.spec.environment_suffix = "-dev".into()),
         ("spec.target", |o| o.spec.target.rds_instance_identifier = None),
