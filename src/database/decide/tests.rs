@@ -12,6 +12,7 @@ use crate::database::decide::scene::{Scene, now};
 use crate::database::decide::{Phase, State, Step};
 use crate::database::goal::Goal;
 use crate::database::plan::steps;
+use crate::database::seen::{AwsSeen, MemorySeen};
 use crate::fault::Fault;
 use crate::postgres::{Record, Slot, TableKind};
 use crate::side::{Side, Sides};
@@ -567,4 +568,61 @@ fn certificates_are_told_by_their_whole_name() {
     ] {
         assert!(!names.is_certificate(other), "{other}");
     }
+}
+
+/// A crash falls between two steps; what is lost is only what the process remembered.
+#[test]
+fn after_a_restart_at_any_step_the_end_is_the_same() {
+    let mut clean = Scene::fresh();
+    let length = clean.walk().len();
+    for crash_at in 0..=length {
+        let mut scene = Scene::fresh();
+        for _ in 0..crash_at {
+            let step = scene.decide().step.expect("a step of the clean run");
+            scene.apply(&step);
+        }
+        scene.seen.memory = MemorySeen::default();
+        scene.walk();
+        assert_eq!(scene.seen.aws, clean.seen.aws, "crash at {crash_at}");
+        assert_eq!(scene.seen.database, clean.seen.database, "crash at {crash_at}");
+        assert!(matches!(scene.decide().state, State::Ready { .. }), "crash at {crash_at}");
+    }
+}
+
+#[test]
+fn a_deletion_from_any_step_leaves_nothing_but_the_fence() {
+    let length = Scene::fresh().walk().len();
+    for stop_at in 0..=length {
+        let mut scene = Scene::fresh();
+        for _ in 0..stop_at {
+            let step = scene.decide().step.expect("a step of the clean run");
+            scene.apply(&step);
+        }
+        scene.seen.memory = MemorySeen::default();
+        scene.goal.deletion = Some(crate::api::database::DeletionPolicy::Delete);
+        let actions = scene.walk();
+        assert_eq!(actions.last(), Some(&"Release"), "from {stop_at}: {actions:?}");
+        assert_eq!(scene.seen.aws, Ok(AwsSeen::default()), "from {stop_at}");
+        let source = scene.seen.database.source.expect("seen");
+        assert_eq!(source.record, Record::Absent, "from {stop_at}");
+    }
+}
+
+/// The next migration of the same database takes the fenced target over.
+#[test]
+fn a_released_target_is_taken_over_and_anothers_is_not() {
+    let held_by = |uid: &'static str| {
+        Scene::fresh().bend(move |s| {
+            s.on(Side::Target).writers.clear();
+            s.on(Side::Target).record = Record::Present {
+                migration: "default/payments-db".into(),
+                uid: uid.into(),
+                holder: "fenced".into(),
+                system_identifier: 2,
+                slots: vec![],
+            };
+        })
+    };
+    assert_eq!(held_by("").walk()[..2], ["Claim", "FenceTarget"]);
+    assert_eq!(held_by("u-0").stalled(), Some(Reason::OtherMigration));
 }
