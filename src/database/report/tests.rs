@@ -9,6 +9,9 @@ use crate::database::decide::scene::Scene;
 use crate::fault::Fault;
 use crate::side::Side;
 
+/// How a scene is bent.
+type Bend = fn(&mut Scene);
+
 fn report(scene: &Scene, previous: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
     status(&scene.goal, &scene.seen, &scene.decide(), previous, Some(1))
 }
@@ -60,7 +63,6 @@ fn with_goal_plan_nothing_changes_from_look_to_look() {
 fn each_of_these_is_news() {
     let scene = Scene::replicating();
     let first = report(&scene, &DatabaseMigrationStatus::default());
-    type Bend = fn(&mut Scene);
     let bends: [(&str, Bend); 5] = [
         ("the lag is no longer known", |s| s.seen.memory.lag = None),
         ("the lag is above its threshold", |s| {
@@ -83,7 +85,6 @@ fn each_of_these_is_news() {
 
 #[test]
 fn the_three_that_sum_up_never_contradict_each_other() {
-    type Bend = fn(&mut Scene);
     let bends: [Bend; 4] = [
         |_| {},
         |s| s.seen.aws = Err(Fault::Again("throttled".into())),
