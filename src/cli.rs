@@ -43,6 +43,9 @@ pub struct Run {
     /// Seconds between looks while AWS is at work.
     #[arg(long, default_value = "2", value_parser = seconds)]
     pub poll: Duration,
+    /// Seconds between looks while a person must change something, or nothing is to be done.
+    #[arg(long, default_value = "15", value_parser = seconds)]
+    pub retry: Duration,
     /// Log as JSON lines, or as text for a terminal.
     #[arg(long, value_enum, default_value = "json")]
     pub log: LogFormat,

@@ -35,7 +35,7 @@ pub async fn run(flags: Run) -> Result<(), String> {
     }
     .boxed()
     .shared();
-    let pace = Pace { soon: flags.poll, ..Pace::default() };
+    let pace = Pace { soon: flags.poll, rarely: flags.retry, ..Pace::default() };
     operator::run(Settings { health_address: flags.health_address, accounts, pace }, stop)
         .await
         .map_err(|error| error.to_string())

@@ -4,5 +4,7 @@
 mod admission;
 mod demo;
 mod house;
+mod journey;
 mod postgres;
+mod recovery;
 mod stand_in;

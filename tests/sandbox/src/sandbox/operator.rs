@@ -10,6 +10,16 @@ use crate::process::{self, Running, Spec};
 /// Starts `slipway run` with the operator's kubeconfig and the AWS variables as its whole environment. It looks again
 /// every `poll` while AWS works. Its log is `operator.log` in the sandbox's directory, begun anew.
 pub fn start_operator(environment: &Environment, binary: &Path, poll: Duration) -> Result<Running, Error> {
+    start_operator_with(environment, binary, poll, &[])
+}
+
+/// As [`start_operator`], with more flags of `slipway run`.
+pub fn start_operator_with(
+    environment: &Environment,
+    binary: &Path,
+    poll: Duration,
+    flags: &[String],
+) -> Result<Running, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let health = listener.map_err(Error::io("find a free port on 127.0.0.1 for the operator"))?;
     let log = environment.directory().join("operator.log");
@@ -25,7 +35,7 @@ pub fn start_operator(environment: &Environment, binary: &Path, poll: Duration) 
     ];
     Ok(process::start_alone(&Spec {
         program: binary.to_owned(),
-        args: args.map(ToOwned::to_owned).to_vec(),
+        args: args.into_iter().map(ToOwned::to_owned).chain(flags.iter().cloned()).collect(),
         envs: environment.for_operator()?,
         user: None,
         log,

@@ -59,32 +59,10 @@ pub async fn apply_example(
     environment: &Environment,
     goal: Option<&str>,
 ) -> Result<Example, Error> {
-    for mut object in documents(&repository("examples/secrets.yaml"))? {
-        fill(&mut object, environment)?;
-        Box::pin(manifests::apply(client, &object.to_string())).await?;
-    }
-    let file = repository("examples/database-migration.yaml");
-    let [mut migration] = <[Value; 1]>::try_from(documents(&file)?).map_err(|all| Error::Malformed {
-        what: file.display().to_string(),
-        reason: format!("it holds {} documents, one was expected", all.len()),
-    })?;
-    let source = environment.login("SOURCE_APP_DSN")?;
-    let mut replaced = Vec::new();
-    let mut replace = |path: &str, value: Value| {
-        let pointer = format!("/spec/{}", path.replace('.', "/"));
-        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
-        if let Some(parent) = migration.pointer_mut(parent)
-            && parent[key] != value
-        {
-            let shown = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-            replaced.push(format!("{path}: {shown}"));
-            parent[key] = value;
-        }
-    };
-    replace("source.endpoint.host", json!(source.host));
-    replace("source.endpoint.port", json!(source.port));
+    Box::pin(apply_secrets(client, environment)).await?;
+    let (mut migration, mut replaced) = example(environment)?;
     if let Some(goal) = goal {
-        replace("goal", json!(goal));
+        replace(&mut migration, &mut replaced, "goal", json!(goal));
     }
     Box::pin(manifests::apply(client, &migration.to_string())).await?;
     let word = |pointer: &str, default: &str| {
@@ -95,6 +73,41 @@ pub async fn apply_example(
         namespace: word("/metadata/namespace", "default"),
         replaced,
     })
+}
+
+/// Applies `examples/secrets.yaml` with this sandbox's passwords and authority, in `default`.
+pub async fn apply_secrets(client: &Client, environment: &Environment) -> Result<(), Error> {
+    for mut object in documents(&repository("examples/secrets.yaml"))? {
+        fill(&mut object, environment)?;
+        Box::pin(manifests::apply(client, &object.to_string())).await?;
+    }
+    Ok(())
+}
+
+/// `examples/database-migration.yaml` with the source's address, and what of it was replaced.
+pub fn example(environment: &Environment) -> Result<(Value, Vec<String>), Error> {
+    let file = repository("examples/database-migration.yaml");
+    let [mut migration] = <[Value; 1]>::try_from(documents(&file)?).map_err(|all| Error::Malformed {
+        what: file.display().to_string(),
+        reason: format!("it holds {} documents, one was expected", all.len()),
+    })?;
+    let source = environment.login("SOURCE_APP_DSN")?;
+    let mut replaced = Vec::new();
+    replace(&mut migration, &mut replaced, "source.endpoint.host", json!(source.host));
+    replace(&mut migration, &mut replaced, "source.endpoint.port", json!(source.port));
+    Ok((migration, replaced))
+}
+
+fn replace(migration: &mut Value, replaced: &mut Vec<String>, path: &str, value: Value) {
+    let pointer = format!("/spec/{}", path.replace('.', "/"));
+    let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+    if let Some(parent) = migration.pointer_mut(parent)
+        && parent[key] != value
+    {
+        let shown = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        replaced.push(format!("{path}: {shown}"));
+        parent[key] = value;
+    }
 }
 
 /// Puts a password or certificate where the example has a placeholder.
