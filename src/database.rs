@@ -167,7 +167,7 @@ async fn performed(
         }
         Ok(()) => {
             tracing::info!(migration = goal.migration.resource(), action = step.action(), on, "step");
-            publish::note(object, context, step.action(), &on).await;
+            publish::note(object, context, step.action(), &on, &step.describe(goal)).await;
         }
         Err(fault) => tracing::warn!(
             migration = goal.migration.resource(),

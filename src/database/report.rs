@@ -413,3 +413,6 @@ pub fn clip(text: &str, max: usize) -> String {
     let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     format!("{}…", &text[..end])
 }
+
+#[cfg(test)]
+mod tests;
