@@ -49,6 +49,7 @@ pub async fn reconcile(
     let uid = object.uid().unwrap_or_default();
     let memory = context.memory(&uid);
     let memory = &mut *memory.lock().await;
+    memory.turn_to(object.metadata.generation);
     let goal = match Goal::parse(object) {
         Ok(goal) => goal,
         Err(blocked) => return refuse(object, context, &blocked, now).await,
@@ -166,7 +167,7 @@ async fn performed(
         }
         Ok(()) => {
             tracing::info!(migration = goal.migration.resource(), action = step.action(), on, "step");
-            publish::note(object, context, step.action(), &on).await;
+            publish::note(object, context, step.action(), &on, &step.describe(goal)).await;
         }
         Err(fault) => tracing::warn!(
             migration = goal.migration.resource(),

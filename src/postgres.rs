@@ -12,12 +12,15 @@ mod record;
 mod selection;
 mod tls;
 
-pub use connect::{ConnectSpec, Connection};
+pub use connect::{ConnectSpec, Connection, Whose};
 pub use fence::fence_target;
 pub use heartbeat::beat;
 pub use observe::{Question, observe};
 pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
 pub use selection::Selection;
+
+/// Log directives that must always hold: below this level the driver logs what servers notice.
+pub const QUIET: [&str; 1] = ["tokio_postgres=warn"];
 
 /// Which server and database this is: what must stay the same over a failover of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]

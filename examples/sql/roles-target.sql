@@ -164,3 +164,13 @@ ALTER DEFAULT PRIVILEGES FOR ROLE slipway_dms IN SCHEMA awsdms_control
 -- may look into the schema; the operator grants it the tables it needs, one by one, and never the row that decides.
 CREATE SCHEMA IF NOT EXISTS slipway AUTHORIZATION slipway_operator;
 GRANT USAGE ON SCHEMA slipway TO slipway_dms;
+
+-- A master user that had to become a member above gives up what would let it past the fence: as a member of these two it
+-- could still connect and write while the application can not.
+DO $$
+BEGIN
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    EXECUTE format('REVOKE slipway_operator, slipway_dms FROM %I', current_user);
+  END IF;
+END
+$$;

@@ -42,11 +42,11 @@ pub async fn run(flags: Run) -> Result<(), String> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,tokio_postgres=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
     // Not even RUST_LOG=trace may show a password.
     let filter = crate::aws::QUIET
         .into_iter()
+        .chain(crate::postgres::QUIET)
         .filter_map(|directive| directive.parse().ok())
         .fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

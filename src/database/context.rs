@@ -122,6 +122,8 @@ pub struct Memory {
     pub sessions: Sides<Option<(Opened, Arc<Connection>)>>,
     /// With what the login of DMS's role last worked, and when.
     pub logins: Sides<Option<(Opened, Timestamp)>>,
+    /// The generation of the spec that what follows was learned for.
+    pub generation: Option<i64>,
     /// Secrets and authorities as last read without a fault.
     pub material: Option<(Timestamp, Sides<Material>)>,
     /// What AWS has, as far as it is settled.
@@ -136,6 +138,18 @@ pub struct Memory {
     pub uncertain_since: Option<Timestamp>,
     /// The slot's warning was sent.
     pub slot_warned: bool,
+}
+
+impl Memory {
+    /// Forgets what another spec led to: other Secrets, other instances.
+    pub fn turn_to(&mut self, generation: Option<i64>) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.material = None;
+            self.sight = Sight::default();
+            self.address = Sides::default();
+        }
+    }
 }
 
 /// What a session was opened with: it is opened anew when any of this changes.

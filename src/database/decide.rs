@@ -247,9 +247,37 @@ impl Step {
         }
     }
 
-    /// Action and object in one line.
+    /// What is done, in words.
     pub fn describe(&self, goal: &Goal) -> String {
-        format!("{}: {}", self.action(), self.on(goal))
+        let on = self.on(goal);
+        match self {
+            Self::Claim => format!("record that something may exist for {on}"),
+            Self::FenceTarget => format!("keep applications from writing to {on}"),
+            Self::PrepareSource => format!("make the tables of schema slipway in {on}"),
+            Self::ImportCertificate(_) => format!("import the {on} into DMS"),
+            Self::DeleteCertificate { .. } => format!("delete certificate {on}"),
+            Self::CreateSubnetGroup => format!("create replication subnet group {on}"),
+            Self::CreateInstance => format!("create replication instance {on}"),
+            Self::CreateEndpoint(_) => format!("create endpoint {on}"),
+            Self::ModifyEndpoint(_) => format!("bring endpoint {on} up to date"),
+            Self::TestConnection(_) => format!("test the connection through {on}"),
+            Self::CreateTask => format!("create task {on}"),
+            Self::StartTask(StartType::First) => format!("start task {on}: load, then follow"),
+            Self::StartTask(StartType::Resume) => format!("resume task {on} where it stopped"),
+            Self::StopTask => format!("stop task {on}"),
+            Self::NoteSlot(_) => format!("note that {on} is ours"),
+            Self::PutAlarm(_) => format!("write {on}"),
+            Self::DeleteAlarms(_) => format!("delete {on}"),
+            Self::Beat => format!("measure the lag from {on}"),
+            Self::DeleteTask => format!("delete task {on}"),
+            Self::DropSlot(_) => format!("drop {on}"),
+            Self::DeleteEndpoint(_) => format!("delete endpoint {on}"),
+            Self::DeleteInstance => format!("delete replication instance {on}"),
+            Self::DeleteSubnetGroup => format!("delete replication subnet group {on}"),
+            Self::DropSourceRecord => format!("drop the tables of schema slipway in {on}"),
+            Self::ReleaseTarget => format!("let go of {on}, which stays fenced"),
+            Self::Release => format!("let {on} go"),
+        }
     }
 
     /// Whether deleting the migration undoes it. The target's rows and its fence outlive the migration.

@@ -14,7 +14,7 @@ use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
 use crate::fault::Fault;
-use crate::postgres::{ConnectSpec, Connection, Question, Server, observe};
+use crate::postgres::{ConnectSpec, Connection, Question, Server, Whose, observe};
 use crate::side::{Side, Sides};
 
 /// Secrets that worked are read again this often.
@@ -80,6 +80,14 @@ pub async fn look(
         if !running && goal.deletion.is_none() && database.get(side).is_ok() {
             *replication_login.get_mut(side) = login(goal, side, material, address, memory, now).await;
         }
+    }
+    let refused = |side: Side| {
+        matches!(database.get(side), Err(Fault::Blocked(_)))
+            || matches!(replication_login.get(side), Err(Fault::Blocked(_)))
+    };
+    if Side::BOTH.into_iter().any(refused) {
+        // What did not work may be mended at any moment; what worked is read again now and then.
+        memory.material = None;
     }
     let seen = Seen {
         now,
@@ -188,7 +196,7 @@ async fn session(
         _ => {
             *kept = None;
             let connection =
-                Arc::new(Connection::open(&spec(goal, side, &material.operator, material, address)).await?);
+                Arc::new(Connection::open(&spec(goal, side, Whose::Operator, material, address)).await?);
             *kept = Some((opened, Arc::clone(&connection)));
             connection
         }
@@ -217,7 +225,7 @@ async fn login(
         return Ok(());
     }
     *last = None;
-    Connection::open(&spec(goal, side, &material.replication, material, address)).await?;
+    Connection::open(&spec(goal, side, Whose::Dms, material, address)).await?;
     *last = Some((opened, now));
     Ok(())
 }
@@ -233,13 +241,18 @@ fn opened(goal: &Goal, side: Side, login: &Login, material: &Material, address: 
     }
 }
 
-fn spec(goal: &Goal, side: Side, login: &Login, material: &Material, address: &(String, u16)) -> ConnectSpec {
+fn spec(goal: &Goal, side: Side, whose: Whose, material: &Material, address: &(String, u16)) -> ConnectSpec {
+    let login = match whose {
+        Whose::Operator => &material.operator,
+        Whose::Dms => &material.replication,
+    };
     let wish = goal.sides.get(side);
     ConnectSpec {
         side,
         host: address.0.clone(),
         port: address.1,
         database: wish.database.clone(),
+        whose,
         username: login.username.clone(),
         password: login.password.clone(),
         tls_mode: wish.tls,

@@ -193,7 +193,10 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
             aws.task = None;
             aws.tables.clear();
         }
-        Step::DeleteEndpoint(side) => *aws.endpoints.get_mut(*side) = None,
+        Step::DeleteEndpoint(side) => {
+            *aws.endpoints.get_mut(*side) = None;
+            *aws.connections.get_mut(*side) = None;
+        }
         Step::DeleteInstance => aws.instance = None,
         Step::DeleteSubnetGroup => aws.subnet_group = None,
         Step::Claim

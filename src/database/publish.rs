@@ -59,8 +59,8 @@ pub async fn refused(
 
 /// Tells that a step was performed. The object is the action, because events with the same reason and action are folded
 /// into one, and only the first one's note is kept.
-pub async fn note(object: &DatabaseMigration, context: &Context, action: &str, on: &str) {
-    send(object, context, EventType::Normal, action, on, on).await;
+pub async fn note(object: &DatabaseMigration, context: &Context, action: &str, on: &str, words: &str) {
+    send(object, context, EventType::Normal, action, on, words).await;
 }
 
 /// The migration as a metric's label.

@@ -126,6 +126,9 @@ pub fn is_due(old: &DatabaseMigrationStatus, decision: &Decision, now: Timestamp
 fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
     let mut status = status.clone();
     status.observed_at = None;
+    for condition in &mut status.conditions {
+        condition.message = without_request_id(&condition.message);
+    }
     if let Some(replication) = &mut status.replication {
         replication.lag = replication.lag.as_ref().map(|_| String::new());
         replication.measured_at = None;
@@ -142,6 +145,12 @@ fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
         plan.at = Time(Timestamp::UNIX_EPOCH);
     }
     status
+}
+
+/// A call that AWS refuses again for the same reason has another request id each time.
+fn without_request_id(message: &str) -> String {
+    let parts = message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
+    parts.map_or_else(|| message.to_owned(), |(head, tail)| format!("{head}){tail}"))
 }
 
 type Verdict = (Truth, Reason, String);
@@ -404,3 +413,6 @@ pub fn clip(text: &str, max: usize) -> String {
     let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     format!("{}…", &text[..end])
 }
+
+#[cfg(test)]
+mod tests;

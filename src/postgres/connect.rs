@@ -27,6 +27,33 @@ const SESSION: &str = "SET statement_timeout = '4500ms'; SET lock_timeout = '2s'
      SET idle_in_transaction_session_timeout = '60s'; SET row_security = off; \
      SET search_path = pg_catalog, pg_temp; SET \"TimeZone\" = 'UTC'";
 
+/// Which of the two logins of a side a session is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The operator's own.
+    Operator,
+    /// The one that is handed to DMS.
+    Dms,
+}
+
+impl Whose {
+    /// As in "the operator's role".
+    pub(super) fn possessive(self) -> &'static str {
+        match self {
+            Self::Operator => "the operator's",
+            Self::Dms => "DMS's",
+        }
+    }
+
+    /// The field, below a side, that names its Secret.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Operator => "operatorCredentialsRef",
+            Self::Dms => "replicationCredentials.secretRef",
+        }
+    }
+}
+
 /// Where to connect, as whom, and whom to trust.
 #[derive(Clone, Debug)]
 pub struct ConnectSpec {
@@ -38,7 +65,9 @@ pub struct ConnectSpec {
     pub port: u16,
     /// Name of the database.
     pub database: String,
-    /// The operator's role.
+    /// Whose login it is, for messages.
+    pub whose: Whose,
+    /// The role.
     pub username: String,
     /// Its password.
     pub password: Secret,

@@ -14,17 +14,18 @@ use crate::fault::Fault;
 /// A connection could not be made.
 pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
     let (side, host, port) = (spec.side, &spec.host, spec.port);
-    let (role, database) = (&spec.username, &spec.database);
+    let (role, database) = (format!("{} role {}", spec.whose.possessive(), spec.username), &spec.database);
+    let field = format!("spec.{side}.{}", spec.whose.field());
     let server = format!("the {side} at {host}:{port}");
     if let Some(refusal) = error.as_db_error() {
         let said = refusal.message();
         return match *refusal.code() {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Fault::blocked(
                 Reason::LoginRefused,
-                format_args!("{server} refuses the login of the operator's role {role}: {said}"),
+                format_args!("{server} refuses the login of {role}: {said}"),
                 format_args!(
-                    "Correct the username and password in the Secret of spec.{side}.operatorCredentialsRef, or the \
-                     role and pg_hba.conf on the server"
+                    "Correct the username and password in the Secret that {field} names, or the role and pg_hba.conf \
+                     on the server"
                 ),
             ),
             SqlState::INVALID_CATALOG_NAME => Fault::blocked(
@@ -35,13 +36,13 @@ pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
             SqlState::INSUFFICIENT_PRIVILEGE => Fault::blocked(
                 Reason::PrivilegeMissing,
                 format_args!(
-                    "{server} does not let the operator's role {role} into database {database}: {said}"
+                    "{server} does not let {role} into database {database}: {said}"
                 ),
-                format_args!("GRANT CONNECT ON DATABASE \"{database}\" TO \"{role}\""),
+                format_args!("GRANT CONNECT ON DATABASE \"{database}\" TO \"{}\"", spec.username),
             ),
             SqlState::TOO_MANY_CONNECTIONS => Fault::blocked(
                 Reason::Unreachable,
-                format_args!("{server} has no connection left for the operator's role {role}: {said}"),
+                format_args!("{server} has no connection left for {role}: {said}"),
                 "Raise max_connections or the role's CONNECTION LIMIT, or let applications hold fewer",
             ),
             _ => Fault::Again(format!(
@@ -66,8 +67,11 @@ pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
     if kind.starts_with("authentication error") {
         return Fault::blocked(
             Reason::LoginRefused,
-            format_args!("the login of the operator's role {role} on {server} failed: {cause}"),
-            "Let the server ask for scram-sha-256 in pg_hba.conf, and check the password in the Secret",
+            format_args!("the login of {role} on {server} failed: {cause}"),
+            format_args!(
+                "Let the server ask for scram-sha-256 in pg_hba.conf, and check the password in the Secret that \
+                 {field} names"
+            ),
         );
     }
     if kind.starts_with("error connecting to server") {

@@ -125,7 +125,7 @@ fn cases() -> Vec<Case> {
             "an existing instance",
             |o| {
                 o["spec"]["replication"]["instance"] =
-                    json!({"arn": "arn:aws:dms:us-east-1:111122223333:rep:ABC"})
+                    json!({"arn": "arn:aws:dms:us-east-1:111122223333:rep:ABC"});
             },
             None,
         ),
@@ -133,7 +133,7 @@ fn cases() -> Vec<Case> {
             "both instances",
             |o| {
                 o["spec"]["replication"]["instance"]["arn"] =
-                    json!("arn:aws:dms:us-east-1:111122223333:rep:ABC")
+                    json!("arn:aws:dms:us-east-1:111122223333:rep:ABC");
             },
             Some("exactly one of arn"),
         ),
@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
             "another service's ARN",
             |o| {
                 o["spec"]["replication"]["instance"] =
-                    json!({"arn": "arn:aws:rds:us-east-1:111122223333:db:x"})
+                    json!({"arn": "arn:aws:rds:us-east-1:111122223333:db:x"});
             },
             Some("spec.replication.instance.arn"),
         ),
@@ -227,14 +227,12 @@ async fn create_strictly(
     params: &PostParams,
     object: &DynamicObject,
 ) -> Result<(), String> {
-    let request = kube::core::Request::new(api.resource_url())
+    let mut request = kube::core::Request::new(api.resource_url())
         .create(params, serde_json::to_vec(object).unwrap())
         .unwrap();
-    let (mut parts, body) = request.into_parts();
-    let uri = parts.uri.to_string();
+    let uri = request.uri().to_string();
     let joint = if uri.contains('?') { '&' } else { '?' };
-    parts.uri = format!("{uri}{joint}fieldValidation=Strict").parse().unwrap();
-    let request = kube::client::Request::from_parts(parts, body);
+    *request.uri_mut() = format!("{uri}{joint}fieldValidation=Strict").parse().unwrap();
     api.clone().into_client().request::<DynamicObject>(request).await.map(|_| ()).map_err(|e| e.to_string())
 }
 

@@ -116,13 +116,15 @@ fn every_string_and_list_is_bounded_and_every_field_described() {
                 return;
             }
             let mut check = |property: &Value, what: &str| match property["type"].as_str() {
-                Some("string") if property["enum"].is_null() && property["format"].is_null() => {
-                    if property["maxLength"].is_null() {
-                        wrong.push(format!("{what} has no maxLength"));
-                    }
+                Some("string")
+                    if property["enum"].is_null()
+                        && property["format"].is_null()
+                        && property["maxLength"].is_null() =>
+                {
+                    wrong.push(format!("{what} has no maxLength"));
                 }
                 Some("array") if property["maxItems"].is_null() => {
-                    wrong.push(format!("{what} has no maxItems"))
+                    wrong.push(format!("{what} has no maxItems"));
                 }
                 _ => {}
             };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::api::condition::Reason;
 use crate::aws::dms::Owner;
 use crate::database::decide::wanted;
-use crate::database::goal::{Address, Goal, InstanceGoal};
+use crate::database::goal::{Goal, InstanceGoal};
 use crate::database::seen::{AwsSeen, Known, Seen};
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Record, Server, Table, TableKind};
@@ -40,7 +40,7 @@ pub fn assess(goal: &Goal, seen: &Seen) -> Result<Vec<Blocked>, String> {
         let started = seen.aws.as_ref().is_ok_and(has_started);
         identity(goal, source, target, &mut found);
         source_fit(source, started, &mut found);
-        target_fit(goal, source, target, started, &mut found);
+        target_fit(goal, seen, source, target, &mut found);
     }
     match found {
         Findings { unknown: Some(message), .. } => Err(message),
@@ -215,7 +215,7 @@ fn source_fit(source: &Server, started: bool, found: &mut Findings) {
     privileges(Side::Source, source, found);
 }
 
-fn target_fit(goal: &Goal, source: &Server, target: &Server, started: bool, found: &mut Findings) {
+fn target_fit(goal: &Goal, seen: &Seen, source: &Server, target: &Server, found: &mut Findings) {
     let on_target: BTreeMap<(&str, &str), &Table> =
         target.tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), t)).collect();
     let mut missing = Vec::new();
@@ -244,10 +244,13 @@ fn target_fit(goal: &Goal, source: &Server, target: &Server, started: bool, foun
         found.block(
             Reason::TargetSchemaMissing,
             wrong,
-            format_args!("Carry the schema over: {}", schema_command(goal, seen_host(source))),
+            format_args!(
+                "Carry the schema over, so that its tables' owner on the target is the same role: {}",
+                schema_command(goal, seen)
+            ),
         );
     }
-    if !started {
+    if !seen.aws.as_ref().is_ok_and(has_started) {
         let filled: Vec<_> =
             wanted::tables(&target.tables).filter(|table| table.empty == Some(false)).collect();
         if !filled.is_empty() {
@@ -261,23 +264,23 @@ fn target_fit(goal: &Goal, source: &Server, target: &Server, started: bool, foun
     privileges(Side::Target, target, found);
 }
 
-fn seen_host(source: &Server) -> i32 {
-    source.identity.version / 10_000
-}
-
-/// The command that carries the schema over, to be run by a person with the owner's rights.
-fn schema_command(goal: &Goal, major: i32) -> String {
+/// The command that carries the schema over, ready to be pasted by a person who has the owner's rights.
+fn schema_command(goal: &Goal, seen: &Seen) -> String {
     let schemas: std::collections::BTreeSet<_> =
         goal.tables.include.iter().map(|t| format!("--schema='{}'", t.schema)).collect();
-    let source = match &goal.sides.source.address {
-        Address::Given { host, port } => format!("--host={host} --port={port}"),
-        Address::Rds { identifier } => format!("--host={identifier}"),
+    let at = |side: Side| {
+        // Both are known, since both databases answered.
+        let place = seen.address.get(side).as_ref().map_or_else(
+            |_| String::new(),
+            |(host, port)| format!("--host={host} --port={port} "),
+        );
+        format!("{place}--dbname='{}'", goal.sides.get(side).database)
     };
     format!(
-        "pg_dump (version {major}) --schema-only {} {source} --dbname='{}' | psql to database '{}' of the target, as the owner of its tables",
+        "pg_dump --schema-only {} {} | psql {}",
         schemas.into_iter().collect::<Vec<_>>().join(" "),
-        goal.sides.source.database,
-        goal.sides.target.database
+        at(Side::Source),
+        at(Side::Target)
     )
 }
 
@@ -286,7 +289,7 @@ fn privileges(side: Side, server: &Server, found: &mut Findings) {
         let more = if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
         found.block(
             Reason::PrivilegeMissing,
-            format_args!("On the {side}: {first}{more}"),
+            format_args!("{first}{more}"),
             format_args!("examples/sql/roles-{side}.sql has every grant that is needed"),
         );
     }

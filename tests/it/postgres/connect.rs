@@ -3,7 +3,7 @@
 use slipway::api::condition::Reason;
 use slipway::api::database::TlsMode;
 use slipway::fault::Fault;
-use slipway::postgres::{ConnectSpec, Connection};
+use slipway::postgres::{ConnectSpec, Connection, Whose};
 use slipway::secret::Secret;
 use slipway::side::Side;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -91,6 +91,7 @@ async fn an_expired_certificate_is_refused_in_both_modes() {
             host: "localhost".to_owned(),
             port: server.port,
             database: "postgres".to_owned(),
+            whose: Whose::Operator,
             username: "postgres".to_owned(),
             password: Secret::new(PASSWORD.to_owned()),
             tls_mode,

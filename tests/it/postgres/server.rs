@@ -15,7 +15,7 @@ use slipway::permit::Leadership;
 use slipway::postgres::Holding;
 use slipway::postgres::Question;
 use slipway::postgres::Selection;
-use slipway::postgres::{ConnectSpec, Connection};
+use slipway::postgres::{ConnectSpec, Connection, Whose};
 use slipway::secret::Secret;
 use slipway::side::Side;
 use tokio_postgres::Client;
@@ -245,6 +245,7 @@ impl Database {
             host: "localhost".to_owned(),
             port: self.server.port,
             database: self.name.clone(),
+            whose: Whose::Operator,
             username: self.role("op"),
             password: Secret::new(PASSWORD.to_owned()),
             tls_mode: TlsMode::VerifyFull,

@@ -152,6 +152,7 @@ async fn rds_and_sts_answer_in_xml() {
         identifier: "bank".into(),
         status: None,
         parameter_apply_status: Some("pending-reboot".into()),
+        encrypted: None,
     };
     bench.server.order(Order::World(pending)).expect("ordered");
     let found = client.describe_db_instances().send().await.expect("all");

@@ -197,11 +197,11 @@ pub struct Changes {
 /// Why a task is no longer running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// It was told to: "Stop Reason NORMAL".
+    /// It was told to: `Stop Reason NORMAL`.
     Normal,
-    /// Connections were lost and could not be had again for a while: "Stop Reason RECOVERABLE_ERROR".
+    /// Connections were lost and could not be had again for a while: `Stop Reason RECOVERABLE_ERROR`.
     Recoverable(String),
-    /// A row could not be applied, a slot or table is gone, the login is refused: "Stop Reason FATAL_ERROR".
+    /// A row could not be applied, a slot or table is gone, the login is refused: `Stop Reason FATAL_ERROR`.
     Fatal(String),
 }
 

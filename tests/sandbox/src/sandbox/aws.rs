@@ -27,7 +27,7 @@ impl Wiring {
     }
 }
 
-/// An account with two subnets and the target server as its one RDS instance.
+/// An account with three subnets, two of them in one availability zone, and the target server as its one RDS instance.
 pub(super) async fn start(delays: Delays, target: &Server) -> Result<(serve::Server, Wiring), Error> {
     let subnet = |id: &str, zone: &str| Subnet {
         id: id.to_owned(),
@@ -38,7 +38,7 @@ pub(super) async fn start(delays: Delays, target: &Server) -> Result<(serve::Ser
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
         seed: 1,
-        subnets: vec![subnet("subnet-0a", "a"), subnet("subnet-0b", "b")],
+        subnets: vec![subnet("subnet-0a", "a"), subnet("subnet-0b", "b"), subnet("subnet-0c", "a")],
         databases: vec![instance(target).await?],
         delays,
         switches: Switches::default(),

@@ -56,6 +56,9 @@ pub enum Meddling {
         /// New `ParameterApplyStatus`.
         #[serde(default)]
         parameter_apply_status: Option<String>,
+        /// Whether `StorageEncrypted`.
+        #[serde(default)]
+        encrypted: Option<bool>,
     },
 }
 
@@ -117,7 +120,7 @@ impl World {
                     Err(UnknownThing(format!("switch {name}; it has {}", super::Switches::NAMES.join(", "))))
                 }
             }
-            Meddling::Database { identifier, status, parameter_apply_status } => {
+            Meddling::Database { identifier, status, parameter_apply_status, encrypted } => {
                 let instance = self
                     .databases
                     .iter_mut()
@@ -126,6 +129,7 @@ impl World {
                 instance.status = status.unwrap_or_else(|| instance.status.clone());
                 instance.parameter_apply_status =
                     parameter_apply_status.unwrap_or_else(|| instance.parameter_apply_status.clone());
+                instance.storage_encrypted = encrypted.unwrap_or(instance.storage_encrypted);
                 Ok(())
             }
         }

@@ -14,7 +14,7 @@ delete-resource IDENTIFIER_OR_ARN
 no-datapoints on|off
 connection-test-fails MESSAGE | connection-test-fails off
 switch NAME on|off
-database IDENTIFIER [--status STATUS] [--parameter-apply-status STATUS]
+database IDENTIFIER [--status STATUS] [--parameter-apply-status STATUS] [--encrypted on|off]
 list
 clear";
 
@@ -99,11 +99,12 @@ fn rule(kind: Word, operation: &str, options: &[&str]) -> Result<Rule, WordsErro
 }
 
 fn database(identifier: &str, options: &[&str]) -> Result<Order, WordsError> {
-    let (mut new_status, mut new_apply_status) = (None, None);
+    let (mut new_status, mut new_apply_status, mut encrypted) = (None, None, None);
     for (option, value) in pairs(options)? {
         match option {
             "--status" => new_status = Some(value.to_owned()),
             "--parameter-apply-status" => new_apply_status = Some(value.to_owned()),
+            "--encrypted" => encrypted = Some(on(value)?),
             other => return Err(WordsError(format!("the option {other:?} is not known"))),
         }
     }
@@ -111,6 +112,7 @@ fn database(identifier: &str, options: &[&str]) -> Result<Order, WordsError> {
         identifier: identifier.to_owned(),
         status: new_status,
         parameter_apply_status: new_apply_status,
+        encrypted,
     }))
 }
 
