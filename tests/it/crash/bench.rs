@@ -16,7 +16,7 @@ pub struct Bench {
     pub journey: Journey,
     /// What a run without a disturbance made.
     pub clean: Clean,
-    _load: Load,
+    load: Load,
 }
 
 /// A run without a disturbance.
@@ -45,7 +45,7 @@ impl Bench {
             seed: 1,
         });
         journey.start_operator();
-        let mut bench = Self { journey, clean: Clean::default(), _load: load };
+        let mut bench = Self { journey, clean: Clean::default(), load };
         let mut clean = Clean::default();
         let begun = bench.counts();
         bench.apply().await;
@@ -54,14 +54,23 @@ impl Bench {
         clean.made = inventory::take(&bench.journey.sandbox.aws).of(view.uid());
         clean.changes = bench.journey.changes()[begun.changes..ready.changes].to_vec();
         clean.calls = ready.calls - begun.calls;
+        bench.new_operator().await;
         bench.journey.delete(NAME).await;
         bench.gone(&view).await;
         let gone = bench.counts();
         clean.removals = bench.journey.changes()[ready.changes..gone.changes].to_vec();
         clean.writes = [ready.writes - begun.writes, gone.writes - ready.writes];
         bench.empty_target().await;
+        bench.new_operator().await;
         bench.clean = clean;
         bench
+    }
+
+    /// Kills the operator where it stands and starts another. A new one has its whole allowance of AWS calls, and does not
+    /// wait for its next.
+    pub async fn new_operator(&mut self) {
+        self.journey.kill_operator().await;
+        self.journey.start_operator();
     }
 
     /// Applies the example.
@@ -119,10 +128,12 @@ impl Bench {
     }
 
     /// Deletes the migration and waits until it is gone, then empties the target.
-    pub async fn clear(&self, view: &View) {
+    pub async fn clear(&mut self, view: &View) {
+        self.new_operator().await;
         self.journey.delete(NAME).await;
         self.gone(view).await;
         self.empty_target().await;
+        self.new_operator().await;
     }
 
     /// How much was done so far.
@@ -137,7 +148,7 @@ impl Bench {
 
     /// Ends it.
     pub async fn end(self) {
-        drop(self._load);
+        self.load.stop().await;
         self.journey.end().await;
     }
 }

@@ -22,11 +22,8 @@ async fn killed_once_anywhere_it_reaches_the_same_end() {
     let mut bench = Box::pin(Bench::begin("killed")).await;
     println!("a clean run: {:#?}", (&bench.clean.changes, &bench.clean.removals, bench.clean.writes));
     let (there, back) = if std::env::var_os(EVERY).is_some() { every(&bench) } else { sample(&bench) };
-    let empty = (None, None);
-    let longest = there.len().max(back.len());
-    for number in 0..longest {
-        let (there, back) =
-            (there.get(number).copied().or(empty.0), back.get(number).copied().or(empty.1));
+    for number in 0..there.len().max(back.len()) {
+        let (there, back) = (there.get(number).copied(), back.get(number).copied());
         println!("killed at {there:?} and {back:?}");
         let view = Box::pin(pass(&mut bench, Way::There, there, None)).await;
         Box::pin(pass(&mut bench, Way::Back, back, Some(view))).await;
@@ -44,21 +41,14 @@ async fn pass(bench: &mut Bench, way: Way, point: Option<Point>, view: Option<Vi
         Way::There => bench.apply().await,
         Way::Back => bench.journey.delete(NAME).await,
     };
-    let killed = match point {
-        None => {
-            begin(bench).await;
-            false
-        }
-        Some(point) => {
-            let armed = arm(&bench.journey, point);
-            begin(bench).await;
-            let struck = armed.struck(reached).await;
-            assert!(struck, "the end was reached before {point:?}");
-            true
-        }
-    };
-    if killed {
+    bench.new_operator().await;
+    if let Some(point) = point {
+        let armed = arm(&bench.journey, point);
+        begin(bench).await;
+        assert!(armed.struck(reached).await, "the end was reached before {point:?}");
         bench.journey.start_operator();
+    } else {
+        begin(bench).await;
     }
     match way {
         Way::There => bench.ready().await,
@@ -115,6 +105,7 @@ async fn killed_at_every_change_it_reaches_the_same_end() {
     let view = bench.ready().await;
     println!("replicating after {lives} lives");
     let removals = bench.clean.removals.clone();
+    bench.new_operator().await;
     bench.journey.delete(NAME).await;
     let lives = Box::pin(live_and_die(&mut bench, &removals, |view| view.is_none())).await;
     bench.gone(&view).await;
