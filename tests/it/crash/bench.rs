@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
 use sandbox::bank::{Config, Load};
 use sandbox::demo::check;
 
@@ -16,6 +19,8 @@ pub struct Bench {
     pub journey: Journey,
     /// What a run without a disturbance made.
     pub clean: Clean,
+    /// What is in AWS and not ours.
+    pub others: Lines,
     load: Load,
 }
 
@@ -45,7 +50,7 @@ impl Bench {
             seed: 1,
         });
         journey.start_operator();
-        let mut bench = Self { journey, clean: Clean::default(), load };
+        let mut bench = Self { journey, clean: Clean::default(), others: Lines::new(), load };
         let mut clean = Clean::default();
         let begun = bench.counts();
         bench.apply().await;
@@ -82,7 +87,14 @@ impl Bench {
     pub async fn ready(&self) -> View {
         let view = self.journey.until_replicating(NAME).await;
         self.proved(&view).await;
+        assert_eq!(self.warnings(&view).await, Vec::<String>::new(), "nobody was needed");
         view
+    }
+
+    /// What the operator warned of: each time that the migration became stalled, for one.
+    pub async fn warnings(&self, view: &View) -> Vec<String> {
+        let events = events(&self.journey, view).await.into_iter();
+        events.filter_map(|(kind, event)| (kind == "Warning").then_some(event)).collect()
     }
 
     /// Both sides are equal, and AWS and the source hold what a clean run makes, once.
@@ -92,7 +104,7 @@ impl Bench {
         if !self.clean.made.is_empty() {
             assert_eq!(made, self.clean.made, "other things than in a clean run: {:#?}", aws.names());
         }
-        assert_eq!(aws.of_others(view.uid()), Lines::new(), "something without our tags was made");
+        assert_eq!(aws.of_others(view.uid()), self.others, "others' things, or something without our tags");
         let slots = texts(&self.journey.sandbox.source, SLOTS).await;
         assert_eq!(slots.len(), 1, "slots: {slots:?}");
         let comparison = check::compare(self.journey.environment()).await.unwrap();
@@ -107,13 +119,15 @@ impl Bench {
 
     /// Nothing of the migration is left in AWS and on the source; the target's rows and its fence are.
     pub async fn nothing_left(&self, view: &View) {
-        let left = inventory::take(&self.journey.sandbox.aws).of(view.uid());
-        assert_eq!(left, Lines::new(), "AWS");
+        let aws = inventory::take(&self.journey.sandbox.aws);
+        assert_eq!(aws.of(view.uid()), Lines::new(), "left in AWS");
+        assert_eq!(aws.of_others(view.uid()), self.others, "others' things in AWS");
         let sandbox = &self.journey.sandbox;
         assert_eq!(texts(&sandbox.source, SLOTS).await, Vec::<String>::new(), "slots on the source");
         let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'slipway'";
         assert_eq!(texts(&sandbox.source, tables).await, Vec::<String>::new(), "tables on the source");
-        let may = "SELECT 'payments_app' WHERE has_table_privilege('payments_app', 'public.accounts', 'INSERT')";
+        let may =
+            "SELECT 'payments_app' WHERE has_table_privilege('payments_app', 'public.accounts', 'INSERT')";
         assert_eq!(texts(&sandbox.target, may).await, Vec::<String>::new(), "the fence");
     }
 
@@ -151,6 +165,19 @@ impl Bench {
         self.load.stop().await;
         self.journey.end().await;
     }
+}
+
+/// Type, and reason with note, of each event of a migration.
+pub async fn events(journey: &Journey, view: &View) -> Vec<(String, String)> {
+    let api: Api<Event> = Api::namespaced(journey.client.clone(), "default");
+    let all = api.list(&ListParams::default()).await.unwrap().items.into_iter();
+    let of =
+        |event: &Event| event.regarding.as_ref().and_then(|object| object.uid.as_deref()) == Some(view.uid());
+    let words = |event: Event| {
+        let word = Option::unwrap_or_default;
+        (word(event.type_), format!("{}: {}", word(event.reason), word(event.note)))
+    };
+    all.filter(of).map(words).collect()
 }
 
 /// What was done up to a moment.

@@ -117,7 +117,11 @@ type Kill = Box<dyn Fn() + Send>;
 
 /// Kills and starts the operator until the end is reached: once at each of these changes. A test that is begun again in
 /// each life, because its time is remembered in the process only, would otherwise never end.
-async fn live_and_die(bench: &mut Bench, changes: &[String], reached: impl Fn(Option<&View>) -> bool) -> usize {
+async fn live_and_die(
+    bench: &mut Bench,
+    changes: &[String],
+    reached: impl Fn(Option<&View>) -> bool,
+) -> usize {
     let mut left: HashMap<String, usize> = HashMap::new();
     for change in changes {
         *left.entry(change.clone()).or_default() += 1;
