@@ -6,3 +6,6 @@ mod killed;
 mod points;
 pub mod replies;
 mod storm;
+
+/// Set: every point and every fault is tried, which takes some minutes; else a sample.
+pub const EVERY: &str = "SLIPWAY_EVERY_CRASH";

@@ -3,10 +3,13 @@
 
 mod admission;
 mod crash;
+mod deletion;
 mod demo;
 mod house;
 mod journey;
 mod postgres;
+mod quiet;
 mod recovery;
 mod stand_in;
+mod survival;
 mod switches;

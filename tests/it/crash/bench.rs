@@ -42,6 +42,13 @@ pub struct Clean {
 impl Bench {
     /// Starts everything, and goes through it once undisturbed.
     pub async fn begin(test: &str) -> Self {
+        let mut bench = Box::pin(Self::begin_at_once(test)).await;
+        Box::pin(bench.rehearse()).await;
+        bench
+    }
+
+    /// Starts everything.
+    pub async fn begin_at_once(test: &str) -> Self {
         let mut journey = Box::pin(Journey::begin(test)).await;
         let load = Load::start(&Config {
             login: journey.sandbox.bank.source.app.clone(),
@@ -50,7 +57,21 @@ impl Bench {
             seed: 1,
         });
         journey.start_operator();
-        let mut bench = Self { journey, clean: Clean::default(), others: Lines::new(), load };
+        Self { journey, clean: Clean::default(), others: Lines::new(), load }
+    }
+
+    /// Begins a replication, and remembers what was made for it.
+    pub async fn replicating(test: &str) -> (Self, View) {
+        let mut bench = Box::pin(Self::begin_at_once(test)).await;
+        bench.apply().await;
+        let view = bench.ready().await;
+        bench.clean.made = inventory::take(&bench.journey.sandbox.aws).of(view.uid());
+        bench.new_operator().await;
+        (bench, view)
+    }
+
+    async fn rehearse(&mut self) {
+        let bench = self;
         let mut clean = Clean::default();
         let begun = bench.counts();
         bench.apply().await;
@@ -68,7 +89,6 @@ impl Bench {
         bench.empty_target().await;
         bench.new_operator().await;
         bench.clean = clean;
-        bench
     }
 
     /// Kills the operator where it stands and starts another. A new one has its whole allowance of AWS calls, and does not

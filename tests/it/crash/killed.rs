@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use super::EVERY;
 use super::bench::{Bench, replicates};
 use super::points::{Point, Work, arm, dead_or};
 use crate::journey::{NAME, View};
-
-/// Set: every point is tried, which takes some minutes; else a sample.
-const EVERY: &str = "SLIPWAY_EVERY_CRASH";
 
 /// One way of the migration: to Ready, or to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +43,12 @@ async fn pass(bench: &mut Bench, way: Way, point: Option<Point>, view: Option<Vi
     if let Some(point) = point {
         let armed = arm(&bench.journey, point);
         begin(bench).await;
-        assert!(armed.struck(reached).await, "the end was reached before {point:?}");
-        bench.journey.start_operator();
+        if armed.struck(reached).await {
+            bench.journey.start_operator();
+        } else {
+            // How many statuses are written depends on what each look happens to find; all else is the same in each run.
+            assert!(matches!(point, Point::Write(3..)), "the end was reached before {point:?}");
+        }
     } else {
         begin(bench).await;
     }

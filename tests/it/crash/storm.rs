@@ -9,11 +9,11 @@ use super::bench::Bench;
 use super::replies::order;
 use crate::journey::NAME;
 
-/// Seconds of throttling; 10 if not set.
+/// Seconds of throttling; 6 if not set.
 const SECONDS: &str = "SLIPWAY_STORM_SECONDS";
 
 fn seconds() -> u64 {
-    std::env::var(SECONDS).map_or(10, |text| text.parse().unwrap())
+    std::env::var(SECONDS).map_or(6, |text| text.parse().unwrap())
 }
 
 fn refused(calls: &[Record]) -> usize {
