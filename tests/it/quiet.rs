@@ -24,6 +24,8 @@ async fn reconciles(journey: &Journey) -> u64 {
 
 /// Lets the operator look `looks` times, and counts what it wrote.
 async fn look_often(journey: &Journey, looks: u64, poke: bool) {
+    // The event about the last status comes after it.
+    sleep(Duration::from_secs(1)).await;
     let written = journey.writes_by_operator().len();
     let changes = journey.mutating_calls().len();
     let begun = reconciles(journey).await;
