@@ -357,8 +357,8 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
     };
     let phase = forward::phase(goal, seen);
     if let Some(first) = blockers.into_iter().next() {
-        // Forward nothing; but a target that came open is fenced again whatever else is wrong.
-        let step = if goal.claimed { forward::fence(goal, seen) } else { None };
+        // Forward nothing; but a target that came open is fenced again whatever else is wrong, and the lag is measured.
+        let step = if goal.claimed { forward::guard(goal, seen) } else { None };
         let next = blocked_next(&first);
         let phase = if goal.claimed { phase } else { Some(Phase::Assessing) };
         return Decision { phase, step, state: State::Stalled(first), next, look_again: LookAgain::Rarely };

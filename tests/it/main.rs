@@ -8,3 +8,4 @@ mod journey;
 mod postgres;
 mod recovery;
 mod stand_in;
+mod switches;

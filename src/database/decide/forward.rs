@@ -38,6 +38,29 @@ pub(crate) fn fence(goal: &Goal, seen: &Seen) -> Option<Step> {
     (open && due(seen.memory.fenced_at, REFENCE_AFTER, seen.now)).then_some(Step::FenceTarget)
 }
 
+/// What is done even while something is in the way: the fence, the note of a slot, the heartbeat.
+pub(crate) fn guard(goal: &Goal, seen: &Seen) -> Option<Step> {
+    if let Some(step) = fence(goal, seen) {
+        return Some(step);
+    }
+    let (Ok(aws), Ok(source), Ok(target)) = (&seen.aws, &seen.database.source, &seen.database.target) else {
+        return None;
+    };
+    let task =
+        aws.task.as_ref().filter(|task| task.owner == Owner::Us && task.status == TaskStatus::Running)?;
+    let ours =
+        |server: &Server| matches!(&server.record, Record::Present { uid, .. } if *uid == goal.migration.uid);
+    if !ours(source) || !ours(target) {
+        return None;
+    }
+    [note_slot(seen, task, source), if task.full_load_finished { beat(seen) } else { Found::Done }]
+        .into_iter()
+        .find_map(|found| match found {
+            Found::Do(step) => Some(step),
+            Found::Wait(_) | Found::Stall(_) | Found::Done => None,
+        })
+}
+
 /// The next step. Called only when `assess` found nothing, so every fact is known.
 pub(crate) fn next(goal: &Goal, seen: &Seen) -> Found {
     let (Ok(aws), Ok(source), Ok(target)) = (&seen.aws, &seen.database.source, &seen.database.target) else {
@@ -358,9 +381,20 @@ fn load(aws: &AwsSeen, source: &Server) -> Found {
             "Somebody else wrote to the target, or a change was lost: awsdms_control.awsdms_validation_failures_v1 on the target lists the keys. Delete this resource, empty the target's tables and apply it again",
         ));
     }
+    let task_done = aws.task.as_ref().is_some_and(|task| task.full_load_finished);
+    let left_out: Vec<String> = wanted::tables(&source.tables)
+        .filter(|table| !aws.tables.iter().any(|s| s.schema == table.schema && s.name == table.name))
+        .map(|table| format!("{}.{}", table.schema, table.name))
+        .collect();
+    if task_done && !left_out.is_empty() {
+        return Found::Stall(Blocked::new(
+            Reason::TableNotCarried,
+            format_args!("The task does not carry {}", left_out.join(", ")),
+            "Tables made after the task began are not loaded by it. Drop them if they are not needed; else delete this resource, empty the target's tables and apply it again",
+        ));
+    }
     let total = wanted::tables(&source.tables).count();
     let loaded = loaded(aws, source);
-    let task_done = aws.task.as_ref().is_some_and(|task| task.full_load_finished);
     if loaded < total || !task_done {
         return Found::Wait(format!("loading: {loaded} of {total} tables are complete"));
     }

@@ -292,6 +292,31 @@ fn a_target_that_came_open_is_fenced_again_whatever_else_is_wrong() {
 }
 
 #[test]
+fn what_is_in_the_way_does_not_stop_the_heartbeat() {
+    let stalled = |s: &mut Scene| {
+        s.on(Side::Source).tables[0].has_primary_key = false;
+        s.seen.memory.lag = None;
+    };
+    let scene = Scene::replicating().bend(stalled);
+    assert_eq!((scene.step(), scene.stalled()), (Some("Beat"), Some(Reason::TableWithoutKey)));
+    let stopped = scene.bend(|s| s.task().status = TaskStatus::Stopped);
+    assert_eq!(stopped.step(), None);
+    assert_eq!(Scene::fresh().bend(stalled).step(), None);
+}
+
+#[test]
+fn a_table_made_after_the_task_is_named() {
+    let scene = Scene::replicating().bend(|s| {
+        for side in Side::BOTH {
+            let mut late = s.on(side).tables[0].clone();
+            late.name = "late".into();
+            s.on(side).tables.push(late);
+        }
+    });
+    assert_eq!(scene.stalled(), Some(Reason::TableNotCarried));
+}
+
+#[test]
 fn suspend_holds_progress_and_keeps_guards() {
     let fresh = Scene::fresh().bend(|s| s.goal.suspended = true);
     assert_eq!(fresh.step(), None);

@@ -1,0 +1,64 @@
+//! What nobody could verify of AWS is a switch of the stand-in. Every other test runs with all of them off; here the
+//! whole journey, there and back, is made with all of them on. And no password shows anywhere on the way.
+
+use sandbox::sandbox::Environment;
+use sandbox::world::{Meddling, StopKind, Switches};
+
+use crate::journey::{Journey, NAME, View};
+
+const NO_ROLE: &str = "vpc-role-missing";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journey_ends_the_same_whichever_way_unverified_facts_turn_out() {
+    let mut journey = Box::pin(Journey::begin("switches")).await;
+    for switch in Switches::NAMES {
+        assert!(
+            journey.sandbox.aws.with_world(|world, _| world.switches_mut().set(switch, true)),
+            "{switch}"
+        );
+    }
+    journey.start_operator();
+    Box::pin(journey.apply(|_| {})).await;
+    let stalled = |view: &View| view.is("Stalled", "True", "AccessDenied");
+    let view = journey.until(NAME, "Stalled for the missing role", stalled).await;
+    assert!(view.message("Stalled").contains("dms-vpc-role"), "{}", view.describe());
+    journey.sandbox.aws.with_world(|world, _| world.switches_mut().set(NO_ROLE, false));
+    journey.until_replicating(NAME).await;
+    // A task that ended by an error goes on by itself, whatever its status is called.
+    journey.sandbox.aws.with_world(|world, now| {
+        let (task, reason) = ("dms-task-payments-db-dev".to_owned(), StopKind::Recoverable);
+        world.meddle(Meddling::FailTask { task, reason, message: None }, now).unwrap();
+    });
+    let failed = |view: &View| view.is("Ready", "False", "Replicating");
+    journey.until(NAME, "the task's failure to be seen", failed).await;
+    journey.until_replicating(NAME).await;
+    no_secret_shows(&journey).await;
+    journey.delete(NAME).await;
+    journey.until_gone(NAME).await;
+    journey.end().await;
+}
+
+/// Logs, status, events and metrics hold none of the passwords.
+async fn no_secret_shows(journey: &Journey) {
+    let environment: &Environment = journey.environment();
+    let passwords: Vec<String> = ["SOURCE", "TARGET"]
+        .into_iter()
+        .flat_map(|side| ["OPERATOR", "DMS", "APP"].map(|role| format!("{side}_{role}_DSN")))
+        .map(|name| environment.login(&name).unwrap().password)
+        .collect();
+    assert!(passwords.iter().all(|password| password.len() >= 32));
+    let mut texts = vec![(
+        "the operator's log",
+        std::fs::read_to_string(environment.directory().join("operator.log")).unwrap(),
+    )];
+    let migrations = journey.migrations().list(&kube::api::ListParams::default()).await.unwrap();
+    texts.push(("the migrations", serde_json::to_string(&migrations).unwrap()));
+    let events = kube::Api::<k8s_openapi::api::events::v1::Event>::all(journey.client.clone());
+    let events = events.list(&kube::api::ListParams::default()).await.unwrap();
+    assert!(!events.items.is_empty(), "events are sent");
+    texts.push(("the events", serde_json::to_string(&events).unwrap()));
+    for (what, text) in texts {
+        assert!(!text.is_empty(), "{what}");
+        assert!(!passwords.iter().any(|password| text.contains(password)), "{what} shows a password");
+    }
+}
