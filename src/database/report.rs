@@ -258,7 +258,9 @@ fn replicating(state: &State) -> Verdict {
         State::Ready { reason, message } | State::Walking { reason, message } => {
             (Truth::False, *reason, message.clone())
         }
-        State::Stalled(blocked) => (Truth::False, blocked.reason, blocked.message.clone()),
+        State::Stalled(blocked) => {
+            (Truth::False, blocked.reason, "The Stalled condition says why".to_owned())
+        }
         State::Uncertain(message) => (Truth::Unknown, Reason::Retrying, message.clone()),
     }
 }
