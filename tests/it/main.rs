@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod admission;
+mod crash;
+mod deletion;
 mod demo;
 mod house;
 mod journey;
 mod postgres;
+mod quiet;
 mod recovery;
 mod stand_in;
+mod survival;
 mod switches;

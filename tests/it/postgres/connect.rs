@@ -119,6 +119,7 @@ async fn what_does_not_answer_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let spec = ConnectSpec {
         side: Side::Source,
+        whose: Whose::Operator,
         host: "localhost".to_owned(),
         port: listener.local_addr().unwrap().port(),
         database: "bank".to_owned(),

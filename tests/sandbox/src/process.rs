@@ -220,6 +220,15 @@ impl Running {
             .map_err(io_error(|| format!("signal {} (pid {})", self.program, self.pid())))
     }
 
+    /// Kills the child at once, from wherever it is called, and does not wait; does nothing if the child has ended.
+    pub fn killer(&self) -> impl Fn() + Send + Sync + use<> {
+        let control = Arc::clone(&self.control);
+        move || {
+            // That it can't be signalled means that it is gone.
+            let _ = control.signal(Signal::KILL);
+        }
+    }
+
     /// Waits until the child has ended by itself.
     pub async fn ended(&self) {
         // An error means that the watching thread is gone, which it only is after the child's end.

@@ -99,6 +99,17 @@ impl Server {
         self.shared.lock().journal.since(0)
     }
 
+    /// Tells `hook` of each call from now on: once its effect is there, and before its caller has the answer. That is the
+    /// place to kill the caller. The hook holds everything up while it runs.
+    pub fn on_call(&self, hook: impl FnMut(&journal::Record) + Send + 'static) {
+        self.shared.lock().journal.tell(Some(Box::new(hook)));
+    }
+
+    /// Ends [`Self::on_call`].
+    pub fn off_call(&self) {
+        self.shared.lock().journal.tell(None);
+    }
+
     /// Sets a fault, or lets something happen to the world.
     pub fn order(&self, order: fault::Order) -> Result<(), crate::world::UnknownThing> {
         self.shared.order(order)

@@ -23,11 +23,15 @@ pub struct Record {
     pub outcome: String,
 }
 
+/// Told of a call before its caller is.
+pub(crate) type Hook = Box<dyn FnMut(&Record) + Send>;
+
 /// The calls so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Journal {
     records: VecDeque<Record>,
     made: u64,
+    hook: Option<Hook>,
 }
 
 impl Journal {
@@ -40,10 +44,17 @@ impl Journal {
             mutating: !is_read(operation),
             outcome: outcome.to_owned(),
         };
+        if let Some(hook) = &mut self.hook {
+            hook(&record);
+        }
         self.records.push_back(record);
         if self.records.len() > KEPT {
             self.records.pop_front();
         }
+    }
+
+    pub(crate) fn tell(&mut self, hook: Option<Hook>) {
+        self.hook = hook;
     }
 
     /// Every call kept whose number is greater.
