@@ -14,7 +14,7 @@ use sandbox::process::{Running, Signal};
 use sandbox::sandbox as stage;
 use sandbox::sandbox::{Environment, Options, Sandbox};
 use sandbox::serve::journal::Record;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
@@ -266,4 +266,9 @@ pub async fn texts(server: &Server, sql: &str) -> Vec<String> {
     let client = connect_local(&server.superuser_dsn(bank::DATABASE)).await.unwrap();
     let rows = client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// A merge patch of the spec.
+pub fn spec(change: Value) -> Value {
+    json!({ "spec": change })
 }

@@ -123,7 +123,6 @@ async fn what_does_not_answer_is_unreachable() {
         host: "localhost".to_owned(),
         port: listener.local_addr().unwrap().port(),
         database: "bank".to_owned(),
-        whose: Whose::Operator,
         username: "op".to_owned(),
         password: Secret::new(PASSWORD.to_owned()),
         tls_mode: TlsMode::VerifyFull,
