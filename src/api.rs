@@ -4,6 +4,7 @@ pub mod condition;
 pub mod database;
 
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 /// The API group of every kind.
 pub const GROUP: &str = "slipway.dev";
@@ -21,5 +22,23 @@ pub const FIELD_MANAGER: &str = "slipway";
 pub fn all_crds() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
     let crd = database::DatabaseMigration::crd();
     let name = format!("{}.yaml", crd.metadata.name.clone().unwrap_or_default());
-    Ok(vec![(name, serde_saphyr::to_string(&crd)?)])
+    let mut tree = serde_json::json!(crd);
+    unwrap_descriptions(&mut tree);
+    Ok(vec![(name, serde_saphyr::to_string(&tree)?)])
+}
+
+/// Our comments are wrapped for the editor; `kubectl explain` wraps for its own terminal.
+fn unwrap_descriptions(tree: &mut Value) {
+    match tree {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => *text = text.replace('\n', " "),
+                    other => unwrap_descriptions(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "DatabaseMigrationStatus",
     derive = "PartialEq",
+    doc = "One PostgreSQL database, carried to AWS by DMS. Move spec.goal to say how far; watch the status.",
     selectable = ".spec.goal",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),

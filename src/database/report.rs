@@ -149,7 +149,8 @@ fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
 
 /// A call that AWS refuses again for the same reason has another request id each time.
 fn without_request_id(message: &str) -> String {
-    let parts = message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
+    let parts =
+        message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
     parts.map_or_else(|| message.to_owned(), |(head, tail)| format!("{head}){tail}"))
 }
 
@@ -257,7 +258,9 @@ fn replicating(state: &State) -> Verdict {
         State::Ready { reason, message } | State::Walking { reason, message } => {
             (Truth::False, *reason, message.clone())
         }
-        State::Stalled(blocked) => (Truth::False, blocked.reason, blocked.message.clone()),
+        State::Stalled(blocked) => {
+            (Truth::False, blocked.reason, "The Stalled condition says why".to_owned())
+        }
         State::Uncertain(message) => (Truth::Unknown, Reason::Retrying, message.clone()),
     }
 }

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::connect::ConnectSpec;
 use crate::api::condition::Reason;
 use crate::fault::Fault;
+use crate::side::Side;
 
 /// A connection could not be made.
 pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
@@ -17,12 +18,13 @@ pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
     let (role, database) = (format!("{} role {}", spec.whose.possessive(), spec.username), &spec.database);
     let field = format!("spec.{side}.{}", spec.whose.field());
     let server = format!("the {side} at {host}:{port}");
+    let it = format!("The {side} at {host}:{port}");
     if let Some(refusal) = error.as_db_error() {
         let said = refusal.message();
         return match *refusal.code() {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Fault::blocked(
                 Reason::LoginRefused,
-                format_args!("{server} refuses the login of {role}: {said}"),
+                format_args!("{it} refuses the login of {role}: {said}"),
                 format_args!(
                     "Correct the username and password in the Secret that {field} names, or the role and pg_hba.conf \
                      on the server"
@@ -30,19 +32,17 @@ pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
             ),
             SqlState::INVALID_CATALOG_NAME => Fault::blocked(
                 Reason::DatabaseMissing,
-                format_args!("{server} has no database {database}"),
-                "Correct the database's name in the spec, or create it",
+                format_args!("{it} has no database {database}"),
+                format_args!("Correct {}, or create it", database_field(side)),
             ),
             SqlState::INSUFFICIENT_PRIVILEGE => Fault::blocked(
                 Reason::PrivilegeMissing,
-                format_args!(
-                    "{server} does not let {role} into database {database}: {said}"
-                ),
+                format_args!("{it} does not let {role} into database {database}: {said}"),
                 format_args!("GRANT CONNECT ON DATABASE \"{database}\" TO \"{}\"", spec.username),
             ),
             SqlState::TOO_MANY_CONNECTIONS => Fault::blocked(
                 Reason::Unreachable,
-                format_args!("{server} has no connection left for {role}: {said}"),
+                format_args!("{it} has no connection left for {role}: {said}"),
                 "Raise max_connections or the role's CONNECTION LIMIT, or let applications hold fewer",
             ),
             _ => Fault::Again(format!(
@@ -60,14 +60,14 @@ pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {
     if cause == "server does not support TLS" {
         return Fault::blocked(
             Reason::Unreachable,
-            format_args!("{server} does not offer TLS, and Slipway connects in no other way"),
+            format_args!("{it} does not offer TLS, and Slipway connects in no other way"),
             "Set ssl = on with a certificate there, and check that host and port lead to PostgreSQL",
         );
     }
     if kind.starts_with("authentication error") {
         return Fault::blocked(
             Reason::LoginRefused,
-            format_args!("the login of {role} on {server} failed: {cause}"),
+            format_args!("The login of {role} on {server} failed: {cause}"),
             format_args!(
                 "Let the server ask for scram-sha-256 in pg_hba.conf, and check the password in the Secret that \
                  {field} names"
@@ -85,10 +85,29 @@ pub(super) fn unreachable(spec: &ConnectSpec, why: &str) -> Fault {
     let ConnectSpec { side, host, port, .. } = spec;
     Fault::blocked(
         Reason::Unreachable,
-        format_args!("the {side} does not answer at {host}:{port}: {why}"),
-        "Check host and port in the spec, that the server runs, and that network policies, firewalls and security \
-         groups let the operator through",
+        format_args!("The {side} does not answer at {host}:{port}: {why}"),
+        format_args!(
+            "Check {}, that the server runs, and that network policies, firewalls and security groups let the operator \
+             through",
+            address_field(*side)
+        ),
     )
+}
+
+/// Where the spec has a side's address.
+fn address_field(side: Side) -> &'static str {
+    match side {
+        Side::Source => "spec.source.endpoint",
+        Side::Target => "spec.target.endpoint or spec.target.rdsInstanceIdentifier",
+    }
+}
+
+/// Where the spec has the name of a side's database.
+fn database_field(side: Side) -> &'static str {
+    match side {
+        Side::Source => "spec.source.endpoint.database",
+        Side::Target => "spec.target.database",
+    }
 }
 
 /// The reason why a certificate was refused, if that is what happened.
@@ -138,7 +157,7 @@ fn refused_certificate(spec: &ConnectSpec, server: &str, error: &rustls::Error) 
     };
     Fault::blocked(
         Reason::CertificateRefused,
-        format_args!("the certificate of {server} is refused: {what}"),
+        format_args!("The certificate of {server} is refused: {what}"),
         remedy,
     )
 }

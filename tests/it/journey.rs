@@ -26,6 +26,8 @@ mod view;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The name of the example's migration.
 pub const NAME: &str = "payments-db";
+/// How often the operator looks at what a person must mend.
+const RETRY: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(30);
 /// A sandbox is six processes; more than two at once would only wait for each other.
@@ -77,8 +79,8 @@ impl Journey {
 
     /// Starts the operator's process; it looks again without long pauses.
     pub fn start_operator(&mut self) {
-        let flags: Vec<String> =
-            ["--retry", "0.5"].map(str::to_owned).into_iter().chain(self.flags.clone()).collect();
+        let mut flags = vec!["--retry".to_owned(), RETRY.as_secs_f64().to_string()];
+        flags.extend(self.flags.clone());
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
         let poll = Duration::from_millis(200);
         let started = stage::start_operator_with(&self.sandbox.environment, &binary, poll, &flags);
@@ -178,6 +180,16 @@ impl Journey {
     pub async fn until_replicating(&self, name: &str) -> View {
         let ready = |view: &View| view.is_current() && view.is("Ready", "True", "Replicating");
         self.until(name, "Ready=True (Replicating)", ready).await
+    }
+
+    /// Lets the operator look at a blocked migration a few more times, and ends the test if it has anything new to say
+    /// of it. The first looks after a change may still find more than one did.
+    pub async fn until_quiet(&self, name: &str) {
+        sleep(3 * RETRY).await;
+        let before = self.status_writes(name);
+        sleep(3 * RETRY).await;
+        let view = self.view(name).await;
+        assert_eq!(self.status_writes(name), before, "{}\n{}", view.describe(), self.operator_log());
     }
 
     /// Looks until there is an answer; each `Err` is what was seen instead. Ends the test at the deadline, with what was

@@ -1,7 +1,7 @@
 //! Is everything as it must be before anything is made, or before another step is taken? Finds every blocker, in the
 //! order in which a person would mend them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::condition::Reason;
 use crate::aws::dms::Owner;
@@ -205,8 +205,12 @@ fn source_fit(source: &Server, started: bool, found: &mut Findings) {
         found.block(
             Reason::TableUnsupported,
             format_args!(
-                "{} on the source UNLOGGED: {}; their changes never reach a replication slot",
-                count(&unlogged),
+                "{} UNLOGGED on the source: {}; their changes never reach a replication slot",
+                if unlogged.len() == 1 {
+                    "1 table is".to_owned()
+                } else {
+                    format!("{} are", count(&unlogged))
+                },
                 list(&unlogged)
             ),
             "Run ALTER TABLE … SET LOGGED, or leave them out with spec.tables.exclude",
@@ -217,37 +221,42 @@ fn source_fit(source: &Server, started: bool, found: &mut Findings) {
 
 fn target_fit(goal: &Goal, seen: &Seen, source: &Server, target: &Server, found: &mut Findings) {
     let on_target: BTreeMap<(&str, &str), &Table> =
-        target.tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), t)).collect();
+        target.tables.iter().map(|table| (key(table), table)).collect();
     let mut missing = Vec::new();
     let mut different = Vec::new();
     for table in wanted::tables(&source.tables) {
-        match on_target.get(&(table.schema.as_str(), table.name.as_str())) {
+        match on_target.get(&key(table)) {
             None => missing.push(table),
-            Some(twin) if twin.columns != table.columns => different.push(table),
+            Some(twin) if twin.columns != table.columns => different.push((table, difference(table, twin))),
             Some(_) => {}
         }
     }
     if !missing.is_empty() || !different.is_empty() {
-        let wrong = match (missing.is_empty(), different.is_empty()) {
-            (false, true) => format!("{} missing on the target: {}", count(&missing), list(&missing)),
-            (true, false) => {
-                format!("{} with other columns on the target: {}", count(&different), list(&different))
-            }
-            _ => format!(
-                "{} missing on the target: {}; {} with other columns: {}",
-                count(&missing),
-                list(&missing),
-                count(&different),
-                list(&different)
-            ),
+        let mut wrong = Vec::new();
+        if !missing.is_empty() {
+            wrong.push(format!("{} missing on the target: {}", count(&missing), list(&missing)));
+        }
+        if !different.is_empty() {
+            let others =
+                different.iter().map(|(table, how)| format!("{}.{} ({how})", table.schema, table.name));
+            let these = tables(different.len());
+            wrong.push(format!("{these} with other columns on the target: {}", shortened(others)));
+        }
+        let to_carry: Vec<&Table> = if missing.is_empty() {
+            different.into_iter().map(|(table, _)| table).collect()
+        } else {
+            missing
+        };
+        let whole = to_carry.len() == wanted::tables(&source.tables).count();
+        let advice = if on_target.contains_key(&key(to_carry[0])) {
+            "Alter them there, or drop them there and carry them over"
+        } else {
+            "Carry them over, and see that the same role owns them there"
         };
         found.block(
             Reason::TargetSchemaMissing,
-            wrong,
-            format_args!(
-                "Carry the schema over, so that its tables' owner on the target is the same role: {}",
-                schema_command(goal, seen)
-            ),
+            wrong.join("; "),
+            format_args!("{advice}: {}", schema_command(goal, seen, if whole { &[] } else { &to_carry })),
         );
     }
     if !seen.aws.as_ref().is_ok_and(has_started) {
@@ -264,21 +273,31 @@ fn target_fit(goal: &Goal, seen: &Seen, source: &Server, target: &Server, found:
     privileges(Side::Target, target, found);
 }
 
-/// The command that carries the schema over, ready to be pasted by a person who has the owner's rights.
-fn schema_command(goal: &Goal, seen: &Seen) -> String {
-    let schemas: std::collections::BTreeSet<_> =
-        goal.tables.include.iter().map(|t| format!("--schema='{}'", t.schema)).collect();
+fn key(table: &Table) -> (&str, &str) {
+    (&table.schema, &table.name)
+}
+
+/// The command that carries these tables over, or all of the schemas, ready to be pasted by a person who has the
+/// owner's rights.
+fn schema_command(goal: &Goal, seen: &Seen, tables: &[&Table]) -> String {
+    const NAMED: usize = 20;
+    let what: BTreeSet<String> = if tables.is_empty() || tables.len() > NAMED {
+        goal.tables.include.iter().map(|t| format!("--schema='\"{}\"'", t.schema)).collect()
+    } else {
+        tables.iter().map(|t| format!("--table='\"{}\".\"{}\"'", t.schema, t.name)).collect()
+    };
     let at = |side: Side| {
         // Both are known, since both databases answered.
-        let place = seen.address.get(side).as_ref().map_or_else(
-            |_| String::new(),
-            |(host, port)| format!("--host={host} --port={port} "),
-        );
+        let place = seen
+            .address
+            .get(side)
+            .as_ref()
+            .map_or_else(|_| String::new(), |(host, port)| format!("--host={host} --port={port} "));
         format!("{place}--dbname='{}'", goal.sides.get(side).database)
     };
     format!(
         "pg_dump --schema-only {} {} | psql {}",
-        schemas.into_iter().collect::<Vec<_>>().join(" "),
+        what.into_iter().collect::<Vec<_>>().join(" "),
         at(Side::Source),
         at(Side::Target)
     )
@@ -295,19 +314,42 @@ fn privileges(side: Side, server: &Server, found: &mut Findings) {
     }
 }
 
-fn count(tables: &[&Table]) -> String {
-    match tables.len() {
+fn count(found: &[&Table]) -> String {
+    tables(found.len())
+}
+
+fn tables(count: usize) -> String {
+    match count {
         1 => "1 table".to_owned(),
         n => format!("{n} tables"),
     }
 }
 
 fn list(tables: &[&Table]) -> String {
+    shortened(tables.iter().map(|table| format!("{}.{}", table.schema, table.name)))
+}
+
+fn shortened(items: impl ExactSizeIterator<Item = String>) -> String {
     const SHOWN: usize = 5;
-    let mut names: Vec<String> =
-        tables.iter().take(SHOWN).map(|table| format!("{}.{}", table.schema, table.name)).collect();
-    if tables.len() > SHOWN {
-        names.push(format!("and {} more", tables.len() - SHOWN));
+    let more = items.len().saturating_sub(SHOWN);
+    let mut shown: Vec<String> = items.take(SHOWN).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
     }
-    names.join(", ")
+    shown.join(", ")
+}
+
+/// The first way in which the columns of two tables differ.
+fn difference(source: &Table, target: &Table) -> String {
+    for (name, source_type) in &source.columns {
+        match target.columns.iter().find(|(twin, _)| twin == name) {
+            None => return format!("{name} is missing"),
+            Some((_, target_type)) if target_type != source_type => {
+                return format!("{name} is {target_type} on the target and {source_type} on the source");
+            }
+            Some(_) => {}
+        }
+    }
+    let more = target.columns.iter().find(|(name, _)| !source.columns.iter().any(|(twin, _)| twin == name));
+    more.map_or_else(|| "in another order".to_owned(), |(name, _)| format!("{name} is not on the source"))
 }

@@ -127,11 +127,11 @@ fn endpoints(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Found {
             return Found::Do(Step::ImportCertificate(side));
         }
     }
-    for side in Side::BOTH {
+    either(|side| {
         let Some(wish) = wanted::endpoint(goal, seen, aws, side) else {
             return Found::Wait(format!("waiting for the certificate of the {side}"));
         };
-        let found = match aws.endpoints.get(side) {
+        match aws.endpoints.get(side) {
             None => Found::Do(Step::CreateEndpoint(side)),
             Some(endpoint) if endpoint.deleting => {
                 Found::Wait(format!("waiting for endpoint {} to be gone", endpoint.identifier))
@@ -140,12 +140,17 @@ fn endpoints(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Found {
                 Found::Wait(format!("waiting for endpoint {}", endpoint.identifier))
             }
             Some(endpoint) => modification(aws.task.as_ref(), endpoint, &wish, side),
-        };
-        if found != Found::Done {
-            return found;
         }
+    })
+}
+
+/// What is to be done on either side goes before what is waited for on the other.
+fn either(look: impl Fn(Side) -> Found) -> Found {
+    let [source, target] = Side::BOTH.map(look);
+    match (source, target) {
+        (Found::Do(step), _) | (_, Found::Do(step)) => Found::Do(step),
+        (Found::Done, found) | (found, _) => found,
     }
-    Found::Done
 }
 
 /// DMS refuses to change an endpoint while a task runs on it. Another place or certificate is worth a stop; another
@@ -221,9 +226,9 @@ fn connections(seen: &Seen, aws: &AwsSeen) -> Found {
     if !needs_tests {
         return Found::Done;
     }
-    for side in Side::BOTH {
+    either(|side| {
         let tested_at = *seen.memory.tested_at.get(side);
-        let found = match aws.connections.get(side) {
+        match aws.connections.get(side) {
             None => Found::Do(Step::TestConnection(side)),
             Some(Connection { status: ConnectionStatus::Testing, .. }) => {
                 Found::Wait(format!("waiting for the connection test of the {side}"))
@@ -251,12 +256,8 @@ fn connections(seen: &Seen, aws: &AwsSeen) -> Found {
                     ))
                 }
             }
-        };
-        if found != Found::Done {
-            return found;
         }
-    }
-    Found::Done
+    })
 }
 
 fn task(seen: &Seen, aws: &AwsSeen, source: &Server) -> Found {

@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 
 use super::{REFRESH_EVERY, clip, is_due, is_news, status};
-use crate::api::condition::{READY, RECONCILING, STALLED};
+use crate::api::condition::{READY, RECONCILING, Reason, STALLED};
 use crate::api::database::DatabaseMigrationStatus;
 use crate::database::decide::scene::Scene;
-use crate::fault::Fault;
+use crate::fault::{Blocked, Fault};
 use crate::side::Side;
 
 /// How a scene is bent.
@@ -159,4 +159,18 @@ fn history_is_bounded_and_grows_with_phases_only() {
         current = report(&seen, &current);
     }
     assert_eq!(current.history.len(), 50);
+}
+
+#[test]
+fn the_same_refusal_with_another_request_id_is_no_news() {
+    let refused = |request: &str, code: &str| {
+        let message = format!(
+            "CreateEndpoint e: {code} (client error, request {request}): look at spec.source (again)"
+        );
+        let blocked = Blocked { reason: Reason::RequestRefused, message };
+        super::refused(&blocked, &DatabaseMigrationStatus::default(), Some(1), jiff::Timestamp::UNIX_EPOCH)
+    };
+    let first = refused("5a1d-1", "InvalidSubnet");
+    assert!(!is_news(&first, &refused("5a1d-2", "InvalidSubnet")));
+    assert!(is_news(&first, &refused("5a1d-1", "InvalidParameterValue")));
 }

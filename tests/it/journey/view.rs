@@ -1,5 +1,7 @@
 //! A migration as its user sees it.
 
+use std::fmt::Write as _;
+
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
@@ -65,7 +67,7 @@ impl View {
         for condition in self.status()["conditions"].as_array().into_iter().flatten() {
             let word = |key: &str| condition[key].as_str().unwrap_or_default();
             let (kind, status, reason) = (word("type"), word("status"), word("reason"));
-            text.push_str(&format!("\n  {kind}={status} ({reason}) {}", word("message")));
+            let _ = write!(text, "\n  {kind}={status} ({reason}) {}", word("message"));
         }
         text
     }
