@@ -99,8 +99,12 @@ async fn walk(
         }
         Err(_) | Ok(()) => {}
     }
-    // What a beat found is part of what is reported.
+    // What a beat found is part of what is reported. Without it each start of the operator would say that the lag is
+    // unknown, and a moment later that it is not.
     let seen = seen::Seen { memory: memory.seen.clone(), ..seen };
+    if outcome.is_ok() && decision.step.as_ref().is_some_and(Step::is_routine) {
+        decision = Decision { step: decision.step, ..decide::decide(goal, &seen) };
+    }
     if !held_back(&decision, memory, now) {
         publish::publish(object, context, memory, goal, &seen, &decision).await?;
     }
