@@ -208,7 +208,9 @@ async fn what_has_our_name_and_is_not_ours_is_left_alone() {
     let view = bench.journey.until(NAME, "NotOurs", not_ours).await;
     assert!(view.message("Stalled").contains("dms-endpoint-source-payments-db-dev"), "{}", view.describe());
     bench.journey.delete(NAME).await;
-    bench.gone(&view).await;
+    bench.journey.until_gone(NAME).await;
+    let left = inventory::take(&bench.journey.sandbox.aws).of_others(view.uid());
+    assert_eq!(left, bench.others, "somebody else's endpoint");
     assert_eq!(bench.journey.mutating_calls().len(), changes, "nothing was made or removed");
     bench.journey.sandbox.aws.with_world(|world, now| {
         let resource = "dms-endpoint-source-payments-db-dev".to_owned();

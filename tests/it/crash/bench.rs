@@ -1,7 +1,5 @@
 //! One sandbox in which the example's migration is carried out again and again, from nothing to Ready to nothing.
 
-use std::time::Duration;
-
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -211,9 +209,4 @@ pub struct Counts {
 /// Whether a migration follows its source.
 pub fn replicates(view: Option<&View>) -> bool {
     view.is_some_and(|view| view.is_current() && view.is("Ready", "True", "Replicating"))
-}
-
-/// A while, for what must not happen.
-pub async fn a_while(seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

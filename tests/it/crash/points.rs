@@ -1,6 +1,6 @@
 //! Places at which the operator is killed, each found by its effect and never by the time.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use sandbox::bank;
@@ -185,7 +185,7 @@ pub async fn dead_or(journey: &Journey, reached: impl Fn(Option<&View>) -> bool)
 }
 
 /// How often the operator wrote a migration, by the API server's log.
-fn writes(log: &PathBuf) -> usize {
+fn writes(log: &Path) -> usize {
     let all = audit::writes(log).unwrap();
     all.iter().filter(|write| write.is_by_operator() && write.resource == "databasemigrations").count()
 }
