@@ -10,7 +10,9 @@ mod observe;
 mod privileges;
 mod record;
 mod selection;
+mod standing;
 mod tls;
+mod token;
 
 pub use connect::{ConnectSpec, Connection, Whose};
 pub use fence::fence_target;
@@ -18,6 +20,8 @@ pub use heartbeat::beat;
 pub use observe::{Question, observe};
 pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
 pub use selection::Selection;
+pub use standing::{MoveSlot, Standing, StandingQuestion};
+pub use token::{ClaimAs, Guard, Holder, ReverseStart, Token};
 
 /// Log directives that must always hold: below this level the driver logs what servers notice.
 pub const QUIET: [&str; 1] = ["tokio_postgres=warn"];

@@ -13,6 +13,14 @@ impl Side {
     /// Both, the source first.
     pub const BOTH: [Self; 2] = [Self::Source, Self::Target];
 
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Target,
+            Self::Target => Self::Source,
+        }
+    }
+
     /// As it stands in a name: `source` or `target`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,6 +33,23 @@ impl Side {
 impl std::fmt::Display for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Which way the writer moves. The way back is the same procedure with the two sides exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Direction {
+    /// The side that the writer leaves.
+    pub from: Side,
+}
+
+impl Direction {
+    /// The cutover.
+    pub const FORWARD: Self = Self { from: Side::Source };
+
+    /// The side that the writer goes to.
+    pub fn to(self) -> Side {
+        self.from.other()
     }
 }
 
