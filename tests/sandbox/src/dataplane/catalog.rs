@@ -175,7 +175,6 @@ mod tests {
             ("%log", "logs", false),
             ("a%b%c", "aXbYbZc", true),
             ("a%a", "a", false),
-            ("a_c", "abc", false),
             ("%%", "x", true),
             ("tmp[_]x", "tmp_x", true),
             ("tmp[_]x", "tmpax", false),
