@@ -63,6 +63,9 @@ pub async fn look(
         Ok(()) => sight::look(aws, goal, &mut memory.sight, now).await,
         Err(fault) => Err(fault.clone()),
     };
+    if let Ok(aws) = &sight {
+        memory.task_arn = aws.task.as_ref().map(|task| task.arn.clone()).or(memory.task_arn.take());
+    }
     let mut means = Means::default();
     let mut database = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
     let mut replication_login = Sides { source: Ok(()), target: Ok(()) };
