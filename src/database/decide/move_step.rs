@@ -23,7 +23,7 @@ pub struct Decide {
 }
 
 impl Decide {
-    pub(super) fn action(&self) -> &'static str {
+    pub(crate) fn action(&self) -> &'static str {
         match self.intent {
             Intent::Steady => "DecideSteady",
             Intent::Move => "DecideMove",
@@ -33,7 +33,7 @@ impl Decide {
         }
     }
 
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         self.why.clone()
     }
 }
@@ -142,7 +142,7 @@ impl Stage {
 }
 
 impl MoveStep {
-    pub(super) fn action(&self) -> &'static str {
+    pub(crate) fn action(&self) -> &'static str {
         match self {
             Self::Claim(..) => "ClaimSide",
             Self::CreateSlot => "CreateReverseSlot",
@@ -209,7 +209,7 @@ impl Move {
         }
     }
 
-    pub(super) fn describe(&self, goal: &Goal) -> String {
+    pub(crate) fn describe(&self, goal: &Goal) -> String {
         let on = self.on(goal);
         match &self.what {
             MoveStep::Claim(_, ClaimAs::Fenced | ClaimAs::Unchanged) => format!("claim {on} for this decision"),
