@@ -22,8 +22,6 @@ use jiff::SignedDuration;
 
 use crate::api::condition::Reason;
 use crate::api::database::{DeletionPolicy, Goal as Reach};
-use crate::aws::cloudwatch::Alarm;
-use crate::aws::dms::StartType;
 use crate::database::goal::{Goal, Intent};
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};

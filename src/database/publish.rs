@@ -48,6 +48,25 @@ pub async fn publish(
     Ok(())
 }
 
+/// Says how a move stands that takes long.
+pub async fn underway(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> Result<(), Fault> {
+    let empty = DatabaseMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    let status = report::underway(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
+    if report::is_news(previous, &status) {
+        write(object, context, previous, &status).await?;
+        memory.spans.done.clear();
+    }
+    Ok(())
+}
+
 /// Says that the spec can't be used.
 pub async fn refused(
     object: &DatabaseMigration,

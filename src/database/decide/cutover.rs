@@ -4,6 +4,8 @@
 //! "Old" is the side that the writer leaves. A fact that holds under our own epoch can't be undone by anybody else, so
 //! the two sides need not be seen in the same instant.
 
+use jiff::SignedDuration;
+
 use crate::api::condition::Reason;
 use crate::aws::dms::{Owner, TaskStatus};
 use crate::database::decide::{
@@ -18,6 +20,9 @@ use crate::side::Direction;
 /// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
 /// the first.
 pub(crate) const QUIET_LOOKS: u32 = 2;
+
+/// A side that was given the writer's role and does not answer is waited for this long before a person is told.
+const SILENT_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a look at a move led to.
 #[derive(Clone, Debug, PartialEq)]
@@ -374,9 +379,8 @@ impl<'a> Scene<'a> {
         let to = self.way.to();
         let new = match self.standing(to) {
             Ok(new) => new,
-            Err(words) => {
-                return Turn::Unknown(format!("the writer's role was given to the {to}, which does not answer: {words}"));
-            }
+            Err(words) if old.token.age > SILENT_FOR => return Turn::Rest(Found::Stall(silent(to, &words))),
+            Err(words) => return Turn::Unknown(words),
         };
         if new.token.holder == self.writer(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
