@@ -81,8 +81,12 @@ async fn walk(
             Err(blocked) => return refuse(&object, context, &blocked, now).await,
         }
     }
-    if goal.is_moving() {
-        Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await;
+    if goal.is_moving()
+        && let outage::End::Long(stand) = Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await
+    {
+        let (seen, decision) = *stand;
+        publish::underway(&object, context, memory, &goal, &seen, &decision).await?;
+        return Ok(Duration::ZERO);
     }
     let now = if memory.spans.done.is_empty() { now } else { Timestamp::now() };
     let Observed { seen, means } =
