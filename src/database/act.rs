@@ -179,11 +179,10 @@ async fn database(
         }
         Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
         Step::DropSourceRecord => {
-            postgres::drop_source_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?)
-                .await
+            postgres::drop_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
         }
         Step::ReleaseTarget => {
-            postgres::release_target(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
+            postgres::release(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
         }
         other => Err(Fault::Bug(format!("{} is no step of the databases", other.action()))),
     }
