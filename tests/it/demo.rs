@@ -5,11 +5,12 @@ use sandbox::cli::{Delays, Demo};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_fails_and_names_the_row_that_was_deleted_on_the_target_by_hand() {
     let flags = Demo {
-        delays: Delays::None,
+        delays: Some(Delays::None),
         keep: false,
         rows: 5_000,
         writes_per_second: 100,
         delete_one_row_on_target: true,
+        delete_one_write: false,
     };
     let outcome = Box::pin(sandbox::demo::run(&flags)).await;
     let said = outcome.expect_err("a row is missing on the target, and the check found both sides equal");

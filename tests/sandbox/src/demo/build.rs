@@ -7,13 +7,14 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 /// Where they are.
-pub(super) struct Programs {
-    pub(super) operator: PathBuf,
-    pub(super) sandbox: PathBuf,
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) operator: PathBuf,
+    pub(crate) sandbox: PathBuf,
 }
 
 /// Builds what isn't there. The sandbox is this very program, unless a test calls the demo as a library.
-pub(super) async fn programs() -> Result<Programs, String> {
+pub(crate) async fn programs() -> Result<Programs, String> {
     let own = std::env::current_exe().map_err(|error| format!("finding our own program: {error}"))?;
     let sandbox = if own.file_name() == Some(OsStr::new("sandbox")) { own } else { build("sandbox").await? };
     Ok(Programs { operator: operator().await?, sandbox })
