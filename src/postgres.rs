@@ -5,23 +5,32 @@ use jiff::{SignedDuration, Timestamp};
 mod connect;
 mod failure;
 mod fence;
+mod guarded;
 mod heartbeat;
+mod marker;
 mod observe;
 mod privileges;
 mod record;
 mod selection;
+mod sequences;
+mod slots;
 mod standing;
 mod tls;
 mod token;
+mod verify;
 
 pub use connect::{ConnectSpec, Connection, Whose};
 pub use fence::fence_target;
 pub use heartbeat::beat;
+pub use marker::{mark, marker_key};
 pub use observe::{Question, observe};
 pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
 pub use selection::Selection;
+pub use sequences::{SequencesMoved, move_sequences};
+pub use slots::{arm, create_slot, drop_move_slot};
 pub use standing::{MoveSlot, Standing, StandingQuestion};
 pub use token::{ClaimAs, Guard, Holder, ReverseStart, Token};
+pub use verify::{Difference, Invariant, Verdict, verify};
 
 /// Log directives that must always hold: below this level the driver logs what servers notice.
 pub const QUIET: [&str; 1] = ["tokio_postgres=warn"];

@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS slipway.marker (
 CREATE TABLE IF NOT EXISTS slipway.token (
     one boolean PRIMARY KEY DEFAULT true CHECK (one), holder text NOT NULL, attempt integer NOT NULL DEFAULT 0,
     epoch bigint NOT NULL DEFAULT 0, fence_id text, since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    migration text NOT NULL, uid text NOT NULL, system_identifier bigint NOT NULL);
+    migration text NOT NULL, uid text NOT NULL, system_identifier bigint NOT NULL,
+    reverse_slot text, reverse_lsn pg_lsn);
 CREATE TABLE IF NOT EXISTS slipway.token_acl (
     kind text NOT NULL CHECK (kind IN ('database', 'relation', 'column')), object text NOT NULL,
     attribute text NOT NULL DEFAULT '', grantor text NOT NULL, grantee text NOT NULL, privilege text NOT NULL,

@@ -90,4 +90,6 @@ pub enum ClaimAs {
     Fenced,
     /// Never to be opened by an earlier decision.
     Refused,
+    /// Whatever it is, it stays so: only the decision's number is raised.
+    Unchanged,
 }

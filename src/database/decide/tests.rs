@@ -1,5 +1,6 @@
 //! Decisions as tables, walks and products over small worlds. `Scene` knows the types; the cases do not.
 
+mod moving;
 mod worlds;
 
 use jiff::SignedDuration;
