@@ -95,7 +95,8 @@ async fn walk(
         if let Step::Decide(decide) = step {
             // A decision is all of this turn: what it led to is looked at first.
             let recorded = act::record(&hands, &object, &goal, memory, decide).await;
-            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone)).await;
+            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone))
+                .await;
             recorded?;
             return Ok(Duration::ZERO);
         }

@@ -79,7 +79,10 @@ pub async fn look(
         match session(goal, side, material, address, memory).await {
             Ok((connection, server)) => {
                 if goal.is_moving() {
-                    let asked = postgres::standing(&connection, &question(goal, &material.replication.username, &server));
+                    let asked = postgres::standing(
+                        &connection,
+                        &question(goal, &material.replication.username, &server),
+                    );
                     *standing.get_mut(side) = Some(asked.await);
                 }
                 *means.sessions.get_mut(side) = Some(connection);

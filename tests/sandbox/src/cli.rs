@@ -48,6 +48,8 @@ pub enum Verb {
     /// Carry the example's database from one server to the other, from nothing, cut over under load, and prove that no
     /// write is missing or there twice.
     Demo(Demo),
+    /// Cut over many times under load, and say how long each part took and whether anything was lost.
+    CutoverBench(CutoverBench),
 }
 
 /// Flags of `up`.
@@ -139,6 +141,32 @@ pub struct Demo {
     pub delete_one_write: bool,
 }
 
+/// Flags of `cutover-bench`.
+#[derive(Clone, Debug, Args)]
+pub struct CutoverBench {
+    /// Cutovers, each in databases made anew.
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub runs: u32,
+    /// Transactions per second.
+    #[arg(long, default_value = "500", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Tables.
+    #[arg(long, default_value = "200", value_parser = clap::value_parser!(u32).range(11..=2_000))]
+    pub tables: u32,
+    /// Rows in them at the start, about.
+    #[arg(long, default_value = "20000", value_parser = clap::value_parser!(u64).range(1000..=50_000_000))]
+    pub rows: u64,
+    /// Kill the operator (SIGKILL) one to three times at random moments of each cutover, and start it again.
+    #[arg(long)]
+    pub kill: bool,
+    /// Where the random moments begin; the clock, if left out. The output says it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How long AWS takes.
+    #[arg(long, value_enum, default_value = "none")]
+    pub delays: Delays,
+}
+
 /// How long AWS takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Delays {
@@ -189,6 +217,7 @@ pub async fn run(cli: Cli) -> Result<(), String> {
         Verb::Journal(flags) => load::journal(&flags).await,
         Verb::Check(of) => check::check(&of.dir).await,
         Verb::Demo(flags) => Box::pin(demo::run(&flags)).await,
+        Verb::CutoverBench(flags) => Box::pin(crate::bench::run(&flags)).await,
     }
 }
 

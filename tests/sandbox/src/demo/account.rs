@@ -5,16 +5,28 @@ use std::time::Instant;
 /// What is told so far.
 pub(crate) struct Account {
     begun: Instant,
+    silent: bool,
 }
 
 impl Account {
     pub(crate) fn begin() -> Self {
-        Self { begun: Instant::now() }
+        Self { begun: Instant::now(), silent: false }
+    }
+
+    /// For whoever watches a hundred migrations.
+    pub(crate) fn silent() -> Self {
+        Self { begun: Instant::now(), silent: true }
+    }
+
+    fn print(&self, line: &str) {
+        if !self.silent {
+            println!("{line}");
+        }
     }
 
     /// Something happens now.
     pub(crate) fn say(&self, line: &str) {
-        println!("{:>4}s  {line}", self.begun.elapsed().as_secs());
+        self.print(&format!("{:>4}s  {line}", self.begun.elapsed().as_secs()));
     }
 
     /// Something that a user would type.
@@ -23,14 +35,12 @@ impl Account {
     }
 
     /// More about the line before.
-    #[allow(clippy::unused_self)] // it belongs to the account, and reads as such
     pub(crate) fn note(&self, line: &str) {
-        println!("       {line}");
+        self.print(&format!("       {line}"));
     }
 
-    #[allow(clippy::unused_self)] // as above
     pub(crate) fn blank(&self) {
-        println!();
+        self.print("");
     }
 }
 
