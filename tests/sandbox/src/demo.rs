@@ -61,7 +61,9 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
     }
     if verdicts.len() > 1 {
         println!();
-        verdicts.iter().for_each(|verdict| println!("{verdict}"));
+        for verdict in verdicts {
+            println!("{verdict}");
+        }
     }
     Ok(())
 }
