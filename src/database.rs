@@ -81,8 +81,12 @@ async fn walk(
             Err(blocked) => return refuse(&object, context, &blocked, now).await,
         }
     }
-    if goal.is_moving() {
-        Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await;
+    if goal.is_moving()
+        && let outage::End::Long(stand) = Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await
+    {
+        let (seen, decision) = *stand;
+        publish::underway(&object, context, memory, &goal, &seen, &decision).await?;
+        return Ok(Duration::ZERO);
     }
     let now = if memory.spans.done.is_empty() { now } else { Timestamp::now() };
     let Observed { seen, means } =
@@ -95,8 +99,7 @@ async fn walk(
         if let Step::Decide(decide) = step {
             // A decision is all of this turn: what it led to is looked at first.
             let recorded = act::record(&hands, &object, &goal, memory, decide).await;
-            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone))
-                .await;
+            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone)).await;
             recorded?;
             return Ok(Duration::ZERO);
         }

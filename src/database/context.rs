@@ -133,6 +133,9 @@ impl CallObserver for Counted {
     }
 }
 
+/// A session, and what it was opened with.
+pub type Held = Option<(Opened, Arc<Connection>)>;
+
 /// What this process remembers of one migration. All of it may be lost at any moment: the next look finds it again, at the
 /// price of a repeated test or connection.
 #[derive(Default)]
@@ -140,9 +143,9 @@ pub struct Memory {
     /// The part that decisions may use.
     pub seen: MemorySeen,
     /// Open sessions of the operator's role, with what they were opened with.
-    pub sessions: Sides<Option<(Opened, Arc<Connection>)>>,
+    pub sessions: Sides<Held>,
     /// A second session of each side, held during a move.
-    pub spares: Sides<Option<(Opened, Arc<Connection>)>>,
+    pub spares: Sides<Held>,
     /// The fence that stands on the old side, as last seen during a move.
     pub fence_id: String,
     /// The forward task, as last seen.

@@ -1,6 +1,7 @@
 //! Ask Kubernetes, AWS and PostgreSQL what is true now. Changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -8,7 +9,7 @@ use kube::Client;
 use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
 use crate::aws::{Account, Aws};
-use crate::database::context::{Memory, Opened};
+use crate::database::context::{Held, Memory, Opened};
 use crate::database::goal::{Address, Goal, due};
 use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
@@ -26,6 +27,9 @@ const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The account behind the credentials is checked this often.
 const ACCOUNT_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a side may take to answer in a move: the other must not be kept waiting by it.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What observing found, and the means by which a step is then performed.
 pub struct Observed {
@@ -79,11 +83,8 @@ pub async fn look(
         match session(goal, side, material, address, memory).await {
             Ok((connection, server)) => {
                 if goal.is_moving() {
-                    let asked = postgres::standing(
-                        &connection,
-                        &question(goal, &material.replication.username, &server),
-                    );
-                    *standing.get_mut(side) = Some(asked.await);
+                    let question = question(goal, &material.replication.username, &server);
+                    *standing.get_mut(side) = Some(postgres::standing(&connection, &question).await);
                 }
                 *means.sessions.get_mut(side) = Some(connection);
                 *database.get_mut(side) = Ok(server);
@@ -206,7 +207,8 @@ async fn session(
     address: &(String, u16),
     memory: &mut Memory,
 ) -> Known<(Arc<Connection>, Server)> {
-    let connection = connection(goal, side, material, address, memory).await?;
+    let held = (memory.sessions.get_mut(side), memory.spares.get_mut(side));
+    let connection = connection(goal, side, material, address, held).await?;
     let server = postgres::observe(&connection, &whole(goal, material)).await?;
     Ok((connection, server))
 }
@@ -217,23 +219,24 @@ async fn connection(
     side: Side,
     material: &Material,
     address: &(String, u16),
-    memory: &mut Memory,
+    held: (&mut Held, &mut Held),
 ) -> Known<Arc<Connection>> {
     let opened = opened(goal, side, &material.operator, material, address);
-    let usable = |kept: &Option<(Opened, Arc<Connection>)>| {
-        kept.as_ref().is_some_and(|(with, connection)| *with == opened && connection.is_usable())
-    };
-    if !usable(memory.sessions.get(side)) {
-        let spare = memory.spares.get_mut(side).take();
-        *memory.sessions.get_mut(side) = if usable(&spare) {
+    let (first, second) = held;
+    let usable =
+        |held: &Held| held.as_ref().is_some_and(|(with, connection)| *with == opened && connection.is_usable());
+    if !usable(first) {
+        let spare = second.take();
+        *first = if usable(&spare) {
             spare
         } else {
             let spec = spec(goal, side, Whose::Operator, material, address);
             Some((opened.clone(), Arc::new(Connection::open(&spec).await?)))
         };
     }
-    let kept = memory.sessions.get(side).as_ref();
-    kept.map(|(_, connection)| Arc::clone(connection))
+    first
+        .as_ref()
+        .map(|(_, connection)| Arc::clone(connection))
         .ok_or_else(|| Fault::Bug(format!("a session with the {side} was opened and is gone")))
 }
 
@@ -314,31 +317,36 @@ pub async fn ends(client: &Client, aws: &Aws, goal: &Goal, memory: &mut Memory, 
 
 /// Looks at both databases at once, and at nothing else: what a move needs while applications wait.
 pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: Timestamp) -> Observed {
-    let mut means = Means::default();
-    let mut opened = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
-    for side in Side::BOTH {
-        *opened.get_mut(side) = match ends.get(side) {
-            Ok((material, address)) => {
-                *means.material.get_mut(side) = Some(material.clone());
-                connection(goal, side, material, address, memory).await
-            }
-            Err(fault) => Err(fault.clone()),
-        };
-        *means.sessions.get_mut(side) = opened.get(side).as_ref().ok().map(Arc::clone);
-    }
     let fence_id = memory.fence_id.clone();
-    let ask = async |side: Side| -> Known<Standing> {
-        let session = opened.get(side).as_ref().map_err(Clone::clone)?;
-        let (material, _) = ends.get(side).as_ref().map_err(Clone::clone)?;
+    let ask = async |side: Side, first: &mut Held, second: &mut Held| -> Known<(Arc<Connection>, Standing)> {
+        let (material, address) = ends.get(side).as_ref().map_err(Clone::clone)?;
         let question = StandingQuestion {
             selection: goal.tables.clone(),
             dms_role: material.replication.username.clone(),
             fence_id: fence_id.clone(),
             slot: goal.migration.move_slot(),
         };
-        postgres::standing(session, &question).await
+        let look = async {
+            let session = connection(goal, side, material, address, (first, second)).await?;
+            let standing = postgres::standing(&session, &question).await?;
+            Ok((session, standing))
+        };
+        tokio::time::timeout(LOOK_WITHIN, look)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Again(format!("the {side} did not answer within {LOOK_WITHIN:?}"))))
     };
-    let (source, target) = futures::join!(ask(Side::Source), ask(Side::Target));
+    let (sessions, spares) = (&mut memory.sessions, &mut memory.spares);
+    let (source, target) = futures::join!(
+        ask(Side::Source, &mut sessions.source, &mut spares.source),
+        ask(Side::Target, &mut sessions.target, &mut spares.target)
+    );
+    let mut means = Means::default();
+    for side in Side::BOTH {
+        *means.material.get_mut(side) = ends.get(side).as_ref().ok().map(|(material, _)| material.clone());
+    }
+    means.sessions.source = source.as_ref().ok().map(|(session, _)| Arc::clone(session));
+    means.sessions.target = target.as_ref().ok().map(|(session, _)| Arc::clone(session));
+    let (source, target) = (source.map(|(_, standing)| standing), target.map(|(_, standing)| standing));
     let old = Direction::FORWARD.from;
     let mut standing = Sides { source: Some(source), target: Some(target) };
     let stands = |found: &Option<Known<Standing>>| match found {

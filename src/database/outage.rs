@@ -12,17 +12,18 @@ use crate::api::database::DatabaseMigration;
 use crate::aws::Aws;
 use crate::database::act::{self, Hands};
 use crate::database::context::{Context, Memory};
-use crate::database::decide::{self, LookAgain, MoveStep, Stage, State, Step};
+use crate::database::decide::{self, Decision, LookAgain, MoveStep, Stage, State, Step};
 use crate::database::goal::Goal;
 use crate::database::observe;
+use crate::database::seen::Seen;
 use crate::fault::Fault;
 
 /// Between two looks while something takes milliseconds.
 const POLL: Duration = Duration::from_millis(10);
 /// Between two looks while facts are missing, or after a call that failed.
 const RETRY: Duration = Duration::from_millis(100);
-/// A loop that is longer ends and begins anew, so that what is known of secrets and addresses is renewed.
-const LONGEST: Duration = Duration::from_secs(20);
+/// A loop that is longer is left, so that a person is told, and begun anew.
+const LONGEST: Duration = Duration::from_secs(4);
 
 /// What a move did, and how long each part took.
 #[derive(Clone, Debug, Default)]
@@ -63,12 +64,7 @@ impl Spans {
     fn leave(&mut self) {
         if let Some((stage, since, what)) = self.now.take() {
             let took = since.elapsed();
-            tracing::info!(
-                stage = stage.as_str(),
-                took_ms = took.as_millis(),
-                what,
-                "part of the move is done"
-            );
+            tracing::info!(stage = stage.as_str(), took_ms = took.as_millis(), what, "part of the move is done");
             self.done.push(Span { stage, took, at: Timestamp::now(), what });
         }
     }
@@ -84,6 +80,14 @@ impl Spans {
     }
 }
 
+/// How the loop ended.
+pub enum End {
+    /// Nobody waits for what is left, or AWS is needed for it.
+    Rest,
+    /// It takes long: this is how it stands.
+    Long(Box<(Seen, Decision)>),
+}
+
 /// Walks until nobody waits any more, or until nothing can be done here. `object` and `goal` are what they have become.
 pub async fn run(
     context: &Arc<Context>,
@@ -91,16 +95,19 @@ pub async fn run(
     object: &mut DatabaseMigration,
     goal: &mut Goal,
     memory: &mut Memory,
-) {
+) -> End {
     let began = Instant::now();
     let ends = observe::ends(&context.client, aws, goal, memory, Timestamp::now()).await;
     observe::hold_spares(goal, memory, &ends).await;
-    while goal.is_moving() && began.elapsed() < LONGEST {
+    while goal.is_moving() {
         turn_to_newest(context, object, goal);
         let observed = observe::look_at_sides(goal, memory, &ends, Timestamp::now()).await;
         let decision = decide::decide(goal, &observed.seen);
         if decision.look_again != LookAgain::AtOnce {
             break;
+        }
+        if began.elapsed() > LONGEST {
+            return End::Long(Box::new((observed.seen, decision)));
         }
         let uncertain = matches!(decision.state, State::Uncertain(_));
         let Some(step) = decision.step else {
@@ -147,6 +154,7 @@ pub async fn run(
         }
     }
     memory.spans.leave();
+    End::Rest
 }
 
 /// A goal that changed in the midst of a move counts, as soon as the watch tells of it.

@@ -38,12 +38,32 @@ pub async fn publish(
     warn_of_slot(object, context, memory, goal, seen).await;
     let empty = DatabaseMigrationStatus::default();
     let previous = object.status.as_ref().unwrap_or(&empty);
-    let status = report::status(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
+    let status =
+        report::status(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
     if !report::is_news(previous, &status) && !report::is_due(previous, decision, seen.now) {
         return Ok(());
     }
     write(object, context, previous, &status).await?;
     memory.spans = Spans::default();
+    Ok(())
+}
+
+/// Says how a move stands that takes long.
+pub async fn underway(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> Result<(), Fault> {
+    let empty = DatabaseMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    let status = report::underway(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
+    if report::is_news(previous, &status) {
+        write(object, context, previous, &status).await?;
+        memory.spans.done.clear();
+    }
     Ok(())
 }
 

@@ -87,9 +87,35 @@ pub fn status(
     }
 }
 
+/// The status in the midst of a move, when only the two databases were asked: the rest stays as it was said.
+pub fn underway(
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+    spans: &Spans,
+    previous: &DatabaseMigrationStatus,
+    generation: Option<i64>,
+) -> DatabaseMigrationStatus {
+    let mut status = previous.clone();
+    status.observed_generation = generation;
+    status.observed_at = Some(Time(seen.now));
+    status.phase = decision.phase.map(|phase| phase.as_str().to_owned());
+    status.writer = writer(goal, seen).map(str::to_owned);
+    status.next = Some(clip(&decision.next, NEXT_MAX));
+    status.verification = verification(seen).or(status.verification);
+    summary(&mut status.conditions, &decision.state, generation, seen.now);
+    status.history.extend(spans.done.iter().map(passed));
+    let surplus = status.history.len().saturating_sub(HISTORY_MAX);
+    status.history.drain(..surplus);
+    status
+}
+
 /// The copy's fitness is judged before the writer moves; afterwards the questions mean something else.
 fn is_before_the_cutover(phase: Option<Phase>) -> bool {
-    !matches!(phase, Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished))
+    !matches!(
+        phase,
+        Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished)
+    )
 }
 
 /// One part of a move, as history has it.
@@ -339,9 +365,10 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     {
         return Some("Target");
     }
-    let row = |side: Side| match seen.database.get(side) {
-        Err(_) => Err(()),
-        Ok(server) => Ok(match &server.record {
+    let row = |side: Side| match (seen.standing.get(side), seen.database.get(side)) {
+        (Some(Ok(standing)), _) => Ok(Some((&standing.token.holder, !standing.writers.is_empty()))),
+        (Some(Err(_)), _) | (None, Err(_)) => Err(()),
+        (None, Ok(server)) => Ok(match &server.record {
             Record::Present { uid, token, .. } if *uid == goal.migration.uid => {
                 Some((&token.holder, !server.writers.is_empty()))
             }
@@ -411,8 +438,9 @@ fn task_status(task: &Task) -> String {
 }
 
 fn all_slots(seen: &Seen) -> Vec<SlotStatus> {
-    let of =
-        |side: Side| seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default();
+    let of = |side: Side| {
+        seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default()
+    };
     Side::BOTH.into_iter().flat_map(of).take(SLOTS_MAX).collect()
 }
 

@@ -4,6 +4,8 @@
 //! "Old" is the side that the writer leaves. A fact that holds under our own epoch can't be undone by anybody else, so
 //! the two sides need not be seen in the same instant.
 
+use jiff::SignedDuration;
+
 use crate::api::condition::Reason;
 use crate::aws::dms::{Owner, TaskStatus};
 use crate::database::decide::{
@@ -18,6 +20,9 @@ use crate::side::Direction;
 /// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
 /// the first.
 pub(crate) const QUIET_LOOKS: u32 = 2;
+
+/// A side that was given the writer's role and does not answer is waited for this long before a person is told.
+const SILENT_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a look at a move led to.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,8 +147,7 @@ impl<'a> Scene<'a> {
         if old.token.epoch > self.decided.epoch
             || self.standing(self.way.to()).is_ok_and(|new| new.token.epoch > self.decided.epoch)
         {
-            let why =
-                "A later decision was made outside of this resource (slipway unfence, or another operator)";
+            let why = "A later decision was made outside of this resource (slipway unfence, or another operator)";
             return self.give_up(Reason::DecidedElsewhere, why);
         }
         match self.decided.intent {
@@ -163,9 +167,10 @@ impl<'a> Scene<'a> {
 
     /// The fence that this is about: the one that stands, or the one that this decision will build.
     fn fence_id(&self) -> String {
-        let standing =
-            self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
-        standing.and_then(|old| old.token.fence_id.clone()).unwrap_or_else(|| self.decided.epoch.to_string())
+        let standing = self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
+        standing
+            .and_then(|old| old.token.fence_id.clone())
+            .unwrap_or_else(|| self.decided.epoch.to_string())
     }
 
     fn writer(&self, side: crate::side::Side) -> Holder {
@@ -374,11 +379,8 @@ impl<'a> Scene<'a> {
         let to = self.way.to();
         let new = match self.standing(to) {
             Ok(new) => new,
-            Err(words) => {
-                return Turn::Unknown(format!(
-                    "the writer's role was given to the {to}, which does not answer: {words}"
-                ));
-            }
+            Err(words) if old.token.age > SILENT_FOR => return Turn::Rest(Found::Stall(silent(to, &words))),
+            Err(words) => return Turn::Unknown(words),
         };
         if new.token.holder == self.writer(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
@@ -443,11 +445,7 @@ impl<'a> Scene<'a> {
                 return Turn::Decide(self.next_decision(Intent::Move, None, why));
             }
             let refused = new.token.holder == Holder::Refused && new.token.epoch == epoch;
-            return Turn::Do(if refused {
-                MoveStep::TakeBack
-            } else {
-                MoveStep::Claim(to, ClaimAs::Refused)
-            });
+            return Turn::Do(if refused { MoveStep::TakeBack } else { MoveStep::Claim(to, ClaimAs::Refused) });
         }
         if old.token.holder != self.writer(from) || old.token.epoch != epoch {
             return Turn::Do(MoveStep::Unfence);
@@ -502,9 +500,7 @@ pub(crate) fn two_writers() -> Blocked {
 fn silent(side: crate::side::Side, words: &str) -> Blocked {
     Blocked::new(
         Reason::WriterUnknown,
-        format_args!(
-            "The writer's role was given to the {side}, and the {side} does not answer, so nobody can tell whether it takes writes ({words})"
-        ),
+        format_args!("The writer's role was given to the {side}, and the {side} does not answer, so nobody can tell whether it takes writes ({words})"),
         "Bring it back, and the migration goes on by itself. Opening the other side now is a person's order: see docs/recovery.md",
     )
 }

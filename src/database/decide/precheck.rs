@@ -6,7 +6,7 @@ use crate::database::decide::{Decide, Found, LAG_FRESH_FOR, Step, cutover};
 use crate::database::goal::{Goal, Intent};
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{PreCheck, Server};
+use crate::postgres::PreCheck;
 use crate::side::Side;
 
 /// Heartbeats in a row that must have come within `spec.cutover.maxLag`.
@@ -41,7 +41,12 @@ pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
         epoch: cutover::epoch_above(seen, goal.decided.as_ref().map_or(0, |decided| decided.epoch)),
         attempt: goal.attempt,
         latch: None,
-        why: "moving the writer to the target".to_owned(),
+        why: match superusers(seen) {
+            none if none.is_empty() => "moving the writer to the target".to_owned(),
+            some => {
+                format!("moving the writer to the target; no fence holds superusers: {}", some.join(", "))
+            }
+        },
     }))
 }
 
@@ -102,10 +107,7 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
     if !found.old_transactions.is_empty() {
         return Some(Blocked::new(
             Reason::LongTransaction,
-            format_args!(
-                "Transactions on the {side} that wrote something are open for long: {}",
-                list(&found.old_transactions)
-            ),
+            format_args!("Transactions on the {side} that wrote something are open for long: {}", list(&found.old_transactions)),
             "They would be cut off by the fence. Wait for their end, or end them; it is looked at again by itself",
         ));
     }
@@ -119,19 +121,14 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
     if found.sync_standby_missing {
         return Some(Blocked::new(
             Reason::StandbyMissing,
-            format_args!(
-                "synchronous_standby_names of the {side} is set and no such standby streams, so that every COMMIT hangs"
-            ),
+            format_args!("synchronous_standby_names of the {side} is set and no such standby streams, so that every COMMIT hangs"),
             "Bring the standby back, or take it out of synchronous_standby_names",
         ));
     }
     if found.free_connections < FREE_CONNECTIONS {
         return Some(Blocked::new(
             Reason::ConnectionsExhausted,
-            format_args!(
-                "The {side} has {} connections left, and the operator needs {FREE_CONNECTIONS}",
-                found.free_connections
-            ),
+            format_args!("The {side} has {} connections left, and the operator needs {FREE_CONNECTIONS}", found.free_connections),
             "Lower the applications' pools or their roles' CONNECTION LIMIT, or raise max_connections",
         ));
     }
@@ -139,12 +136,7 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
 }
 
 /// Roles that no fence holds: named, so that a person can answer for them.
-pub(crate) fn superusers(seen: &Seen) -> Vec<String> {
+fn superusers(seen: &Seen) -> Vec<String> {
     let found = seen.precheck.source.as_ref().and_then(|found| found.as_ref().ok());
     found.map(|found| found.superusers.clone()).unwrap_or_default()
-}
-
-/// The forward slot is read from now, and keeps all that is needed.
-pub(crate) fn slot_is_read(source: &Server) -> bool {
-    source.slots.iter().any(|slot| slot.active && slot.wal_status.as_deref() != Some("lost"))
 }

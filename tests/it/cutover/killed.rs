@@ -33,7 +33,7 @@ const STEPS: [&str; 16] = [
 /// later step, too.
 async fn kill_after(night: &mut Night, step: &str) {
     let words = format!("\"action\":\"{step}\"");
-    let log = night.journey.operator().unwrap().log_path();
+    let log = night.journey.operator().unwrap().log().to_path_buf();
     let begun = tokio::time::Instant::now();
     loop {
         let text = std::fs::read_to_string(&log).unwrap();
