@@ -121,6 +121,7 @@ impl Bench<'_> {
         bank::widen(source, target, self.flags.tables).await.map_err(text)?;
         let journal = self.file("journal");
         let load = self.start_load(&journal)?;
+        let loaded_since = Instant::now();
         self.start_operator()?;
         let example = apply_example(&self.client, &self.sandbox.environment, Some("Replicate"));
         let example = Box::pin(example).await.map_err(text)?;
@@ -139,6 +140,7 @@ impl Bench<'_> {
         if !load.is_running() {
             return Err(load.describe());
         }
+        let loaded = loaded_since.elapsed();
         load.stop(GRACE).await.map_err(text)?;
 
         let findings = prober.stop();
@@ -158,8 +160,11 @@ impl Bench<'_> {
         if !verdict.holds() {
             return Err(format!("{verdict}\n{}", verdict.complaints().join("\n")));
         }
+        let outage = findings.moves().first().map(probe::Outage::length);
+        let open = loaded.saturating_sub(outage.unwrap_or_default()).as_millis();
         let run = Run {
-            outage: findings.moves().first().map(probe::Outage::length),
+            outage,
+            rate: u64::try_from(u128::from(verdict.acknowledged) * 1000 / open.max(1)).unwrap_or(0),
             spans: migration.spans(),
             acknowledged: verdict.acknowledged,
             unknown: verdict.present + verdict.absent,

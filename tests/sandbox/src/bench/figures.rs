@@ -12,6 +12,8 @@ pub(super) struct Run {
     pub(super) outage: Option<Duration>,
     pub(super) spans: Spans,
     pub(super) acknowledged: u64,
+    /// Acknowledged per second, while one side took writes.
+    pub(super) rate: u64,
     pub(super) unknown: u64,
     pub(super) kills: u32,
 }
@@ -19,7 +21,7 @@ pub(super) struct Run {
 impl Run {
     /// One line.
     pub(super) fn describe(&self) -> String {
-        let Self { outage, spans, acknowledged, unknown, kills } = self;
+        let Self { outage, spans, acknowledged, rate, unknown, kills } = self;
         let ended = match outage {
             Some(outage) => format!(
                 "moved, write outage {}, fence to promote {}",
@@ -29,7 +31,7 @@ impl Run {
             None => "given up, the source is the writer".to_owned(),
         };
         let killed = if *kills > 0 { format!("; operator killed {kills} times") } else { String::new() };
-        format!("{ended}; {acknowledged} acknowledged, {unknown} unknown{killed}")
+        format!("{ended}; {acknowledged} acknowledged, {rate} a second, {unknown} unknown{killed}")
     }
 }
 
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn runs_that_were_given_up_have_no_outage_and_are_counted() {
-        let run = |outage| Run { outage, spans: Spans::default(), acknowledged: 10, unknown: 1, kills: 2 };
+        let run =
+            |outage| Run { outage, spans: Spans::default(), acknowledged: 10, rate: 5, unknown: 1, kills: 2 };
         let mut figures = Figures::default();
         figures.add(run(Some(Duration::from_millis(400))));
         figures.add(run(None));
