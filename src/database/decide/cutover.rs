@@ -457,7 +457,7 @@ impl<'a> Scene<'a> {
         if new.token.holder == self.writer(to) {
             return Turn::Rest(Found::Stall(two_writers()));
         }
-        let step = if new.token.epoch != epoch || new.token.holder != Holder::Fenced {
+        let step = if new.token.epoch != epoch {
             MoveStep::Claim(to, ClaimAs::Fenced)
         } else if new.slot.is_some() {
             MoveStep::DropSlot(to, self.goal.migration.move_slot())

@@ -82,10 +82,10 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
                 "List them there if the cutover may end their sessions, or take their privileges",
             ));
         }
-        if !found.unrevokable.is_empty() {
+        if !found.foreign_grants.is_empty() {
             return Some(Blocked::new(
                 Reason::PrivilegeMissing,
-                format_args!("The operator could not take these grants away: {}", list(&found.unrevokable)),
+                format_args!("The operator could not take these grants away: {}", list(&found.foreign_grants)),
                 "Make the operator's role a member of their grantors, or have them granted by the tables' owner",
             ));
         }
@@ -104,10 +104,10 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
             "Commit them or roll them back; the operator never does",
         ));
     }
-    if !found.old_transactions.is_empty() {
+    if !found.long_transactions.is_empty() {
         return Some(Blocked::new(
             Reason::LongTransaction,
-            format_args!("Transactions on the {side} that wrote something are open for long: {}", list(&found.old_transactions)),
+            format_args!("Transactions on the {side} that wrote something are open for long: {}", list(&found.long_transactions)),
             "They would be cut off by the fence. Wait for their end, or end them; it is looked at again by itself",
         ));
     }
@@ -118,7 +118,7 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
             "Wait for its end; it is looked at again by itself",
         ));
     }
-    if found.sync_standby_missing {
+    if found.lost_synchronous_standby {
         return Some(Blocked::new(
             Reason::StandbyMissing,
             format_args!("synchronous_standby_names of the {side} is set and no such standby streams, so that every COMMIT hangs"),

@@ -297,7 +297,16 @@ fn quiet_side(side: Side) -> PreCheck {
     PreCheck {
         writers: if side == Side::Source { vec!["payments_app".into()] } else { vec![] },
         free_connections: 50,
-        ..PreCheck::default()
+        timeline: 1,
+        in_recovery: false,
+        prepared: vec![],
+        long_transactions: vec![],
+        open_ddl: vec![],
+        superusers: vec!["postgres".into()],
+        standbys: vec![],
+        lost_synchronous_standby: false,
+        subscriptions: vec![],
+        foreign_grants: vec![],
     }
 }
 
@@ -454,10 +463,7 @@ fn a_target_that_refuses_gives_the_role_back() {
     let tail: Vec<_> = world.steps.iter().skip_while(|step| **step != "DecideReturn").copied().collect();
     assert_eq!(
         tail,
-        ["DecideReturn", "ClaimSide", "TakeBack", "Unfence", "ClaimSide", "DropMoveSlot", "DecideSteady"]
-            .iter()
-            .flat_map(|step| if *step == "DecideSteady" { vec!["Thaw", *step] } else { vec![*step] })
-            .collect::<Vec<_>>()
+        ["DecideReturn", "ClaimSide", "TakeBack", "Unfence", "DropMoveSlot", "Thaw", "DecideSteady"]
     );
 }
 
