@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_millis(200);
 /// A run that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_mins(3);
 const GRACE: Duration = Duration::from_secs(30);
+/// Between two probes, where the question is how long and not whether.
+const CALM: Duration = Duration::from_millis(20);
 /// A kill comes at a random moment so long after the goal moved, or after the start of the operator that is killed next.
 const MOMENT_MS: u64 = 2_000;
 
@@ -128,7 +130,9 @@ impl Bench<'_> {
         self.until(&example, "replicating", Migration::is_replicating).await?;
 
         let Sandbox { source, target, .. } = &self.sandbox;
-        let prober = Prober::start(source, target, probe::EVERY).map_err(text)?;
+        let every = self.flags.probe.map(Duration::from_millis);
+        let every = every.unwrap_or(if self.flags.kill { probe::EVERY } else { CALM });
+        let prober = Prober::start(source, target, every).map_err(text)?;
         sleep(SETTLE).await;
         self.patch(&example, &json!({"spec": {"goal": "CutOver", "rollback": {"minSoak": "1s"}}})).await?;
         if self.flags.kill {

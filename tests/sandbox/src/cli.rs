@@ -159,6 +159,10 @@ pub struct CutoverBench {
     /// Kill the operator (SIGKILL) one to three times at random moments of each cutover, and start it again.
     #[arg(long)]
     pub kill: bool,
+    /// Between two probes of a side, in milliseconds; 20 if left out, and 5 with --kill. A login that is refused costs a
+    /// server some milliseconds, which small machines feel.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub probe: Option<u64>,
     /// Where the random moments begin; the clock, if left out. The output says it.
     #[arg(long)]
     pub seed: Option<u64>,

@@ -31,7 +31,7 @@ use build::{Programs, programs};
 use watch::{Migration, Watch};
 
 /// How long the target follows the load before the check.
-const FOLLOW: Duration = Duration::from_secs(8);
+const FOLLOW: Duration = Duration::from_secs(5);
 /// How long a child may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 

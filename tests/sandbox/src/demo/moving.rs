@@ -100,7 +100,9 @@ impl Stage {
 
 /// The outage as the application saw it, and its parts.
 fn describe(outage: Outage, spans: &Spans) -> String {
-    let (whole, promote) = (outage.length(), spans.fence_to_promote());
+    let whole = outage.length();
+    // The first write may be answered before the operator hears that the target is open.
+    let promote = spans.fence_to_promote().min(whole);
     let seconds = |duration: Duration| format!("{:.3} s", duration.as_secs_f64());
     format!(
         "write outage {} (fence to promote {}, promote to first write {})",
