@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sandbox::bank::journal::{self, Journal as Book, Ledger};
 use sandbox::bank::probe::{EVERY, Findings, Prober, Side};
@@ -33,7 +32,6 @@ impl Night {
     /// From nothing to Ready at goal Replicate, with the load and the probes at work. `change` bends the manifest.
     pub async fn begin(test: &str, change: impl FnOnce(&mut Value)) -> Self {
         let mut journey = Box::pin(Journey::begin(test)).await;
-        bank::seed(&journey.sandbox.source, 2_000).await.unwrap();
         journey.start_operator();
         journey
             .apply(|object| {
@@ -91,11 +89,6 @@ impl Night {
             .await
     }
 
-    /// Where the application writes by the probes.
-    pub fn writer(&self) -> Option<Side> {
-        self.prober.as_ref().unwrap().findings().writer()
-    }
-
     /// Ends load and probes, and compares: each acknowledged write is there once, and the intervals never met.
     pub async fn proved(&mut self) -> Findings {
         let totals = self.load.take().unwrap().stop().await;
@@ -132,6 +125,3 @@ pub async fn grants(server: &sandbox::postgres::Server) -> Vec<String> {
     )
     .await
 }
-
-/// Looks again after a short while: nothing may have changed.
-pub const SHORT: Duration = Duration::from_millis(300);
