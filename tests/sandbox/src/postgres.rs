@@ -197,11 +197,9 @@ impl Server {
         // The socket lies in the data directory, which only the server's account can enter: that is the check.
         self.write(
             "pg_hba.conf",
-            &format!(
-                "local   all         all                     trust\n\
-                 hostssl all         all       127.0.0.1/32  scram-sha-256\n\
-                 hostssl replication all       127.0.0.1/32  scram-sha-256\n"
-            ),
+            "local   all         all                     trust\n\
+             hostssl all         all       127.0.0.1/32  scram-sha-256\n\
+             hostssl replication all       127.0.0.1/32  scram-sha-256\n",
         )?;
         self.write("sandbox.conf", &self.settings())?;
         let main = self.data.join("postgresql.conf");
