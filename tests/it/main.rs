@@ -5,6 +5,7 @@ mod admission;
 mod crash;
 mod deletion;
 mod demo;
+mod drivers;
 mod house;
 mod journey;
 mod postgres;

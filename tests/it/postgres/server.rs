@@ -43,7 +43,17 @@ impl Server {
     /// The server that all tests share that need nothing special.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::share(&SHARED)
+    }
+
+    /// Another one, for tests with two sides.
+    pub(crate) fn second() -> Arc<Self> {
+        static SECOND: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        Self::share(&SECOND)
+    }
+
+    fn share(place: &Mutex<Weak<Self>>) -> Arc<Self> {
+        let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Self::start(2099));
             *shared = Arc::downgrade(&server);
@@ -153,6 +163,11 @@ impl Drop for Server {
     }
 }
 
+/// One of PostgreSQL's own client programs, as `psql`.
+pub(crate) fn client_program(name: &str) -> Command {
+    Command::new(Account::find().programs.join(name))
+}
+
 /// Who runs the server: PostgreSQL refuses root.
 struct Account {
     ids: Option<(u32, u32)>,
@@ -203,7 +218,11 @@ pub(crate) struct Database {
 impl Database {
     /// `name` is also the roles' prefix, so it must be this test's own.
     pub(crate) async fn make(name: &str) -> Self {
-        let server = Server::shared();
+        Self::make_on(Server::shared(), name).await
+    }
+
+    /// The same on a server of the caller's choice.
+    pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(
             "CREATE ROLE {name}_owner NOLOGIN;
