@@ -19,16 +19,12 @@ use crate::postgres::server::PASSWORD;
 pub(crate) const WRITERS: u32 = 8;
 
 /// One line of the program: an attempt at a write, and what came of it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Attempt {
-    /// Milliseconds since the program began.
-    pub(crate) at: u64,
     pub(crate) key: String,
     pub(crate) writer: u32,
     pub(crate) outcome: String,
     port: u16,
-    /// SQLSTATE.
-    pub(crate) state: String,
     pub(crate) reason: String,
 }
 

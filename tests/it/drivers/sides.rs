@@ -64,7 +64,7 @@ impl Sides {
         }
         second.admin.batch_execute(&door.shut(&second)).await.unwrap();
         std::fs::create_dir_all(directory()).unwrap();
-        let authorities = directory().join(format!("{name}.pem"));
+        let authorities = directory().join(format!("{name}-{}.pem", std::process::id()));
         std::fs::write(&authorities, [&*first.server.ca, &*second.server.ca].concat()).unwrap();
         Self { first, second, authorities, door }
     }
@@ -137,5 +137,11 @@ impl Sides {
             let moved = ports.iter().position(|port| *port == self.second.server.port).unwrap();
             assert!(ports[moved..].iter().all(|port| *port == self.second.server.port), "{writer} went back");
         }
+    }
+}
+
+impl Drop for Sides {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.authorities);
     }
 }
