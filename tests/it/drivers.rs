@@ -1,12 +1,12 @@
 //! What drivers do when the host that they know refuses the login: the list of hosts in an application's URL is the
-//! switch of a cutover, so this must stay true. The application is a Java program (tests/java) with the real pgJDBC and
-//! HikariCP; libpq is asked through psql.
+//! switch of a cutover, so this must stay true. The application is a Java program (tests/java) with the real `pgJDBC` and
+//! `HikariCP`; libpq is asked through psql.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::postgres::server::{PASSWORD, client_program};
-use application::{Application, Attempt};
+use application::{Application, Attempt, Retries};
 use sides::{Door, Sides};
 
 mod application;
@@ -17,23 +17,31 @@ const STEADY: usize = 20;
 
 #[tokio::test]
 async fn pgjdbc_goes_on_after_a_revoked_connect() {
-    goes_on("jdbc_plain", Door::Connect, "").await;
+    goes_on("jdbc_plain", Door::Connect, "", Retries::Pool).await;
 }
 
 #[tokio::test]
 async fn pgjdbc_goes_on_with_a_target_server_type() {
-    goes_on("jdbc_primary", Door::Connect, "&targetServerType=primary").await;
+    goes_on("jdbc_primary", Door::Connect, "&targetServerType=primary", Retries::Pool).await;
 }
 
 #[tokio::test]
 async fn pgjdbc_goes_on_after_a_role_lost_its_login() {
-    goes_on("jdbc_nologin", Door::Login, "").await;
+    goes_on("jdbc_nologin", Door::Login, "", Retries::Pool).await;
+}
+
+/// What docs/connections.md advises.
+#[tokio::test]
+async fn pgjdbc_goes_on_with_a_source_that_asks_again() {
+    let advised = "&connectTimeout=2&socketTimeout=30&tcpKeepAlive=true";
+    goes_on("jdbc_advised", Door::Connect, advised, Retries::Source).await;
 }
 
 /// The whole story: written to the first host, shut out there, shut out on both, let in on the second.
-async fn goes_on(name: &str, door: Door, parameters: &str) {
+async fn goes_on(name: &str, door: Door, parameters: &str, retries: Retries) {
     let sides = Sides::make(name, door).await;
-    let mut application = Application::start(&sides.url(parameters), &sides.first.role("app"));
+    let mut application =
+        Application::start(&sides.url(parameters), &sides.first.role("app"), PASSWORD, retries);
     application.until("all writers on the first host", |seen| steady(seen, sides.first.server.port)).await;
 
     sides.shut_first().await;

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 
 use super::directory;
 use crate::journey::PATIENCE;
-use crate::postgres::server::PASSWORD;
 
 /// The threads that write, each through a connection of the pool.
 pub(crate) const WRITERS: u32 = 8;
@@ -44,6 +43,24 @@ impl Attempt {
     }
 }
 
+/// Who asks again while no host lets the application in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Retries {
+    /// The pool, with its own pauses.
+    Pool,
+    /// The source that the pool takes its connections from.
+    Source,
+}
+
+impl Retries {
+    fn milliseconds(self) -> &'static str {
+        match self {
+            Self::Pool => "0",
+            Self::Source => "30000",
+        }
+    }
+}
+
 /// The running program. It ends when its stdin does, so with this process at the latest.
 pub(crate) struct Application {
     child: Child,
@@ -54,11 +71,7 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    pub(crate) fn start(url: &str, user: &str) -> Self {
-        Self::start_with(url, user, PASSWORD)
-    }
-
-    pub(crate) fn start_with(url: &str, user: &str, password: &str) -> Self {
+    pub(crate) fn start(url: &str, user: &str, password: &str, retries: Retries) -> Self {
         let built = build();
         let classes = format!("{}:{}", built.join("classes").display(), built.join("libraries/*").display());
         let mut child = Command::new("java")
@@ -66,6 +79,7 @@ impl Application {
             .env("APPLICATION_URL", url)
             .env("APPLICATION_USER", user)
             .env("APPLICATION_PASSWORD", password)
+            .env("APPLICATION_PATIENCE", retries.milliseconds())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.postgresql.ds.PGSimpleDataSource;
 
 /**
  * An application as banks have them: a HikariCP pool over pgJDBC, and threads that write through it without a pause. What
@@ -17,12 +18,24 @@ public final class Application {
 
   private Application() {}
 
-  /** Takes APPLICATION_URL, APPLICATION_USER and APPLICATION_PASSWORD from the environment. */
+  /**
+   * Takes APPLICATION_URL, APPLICATION_USER and APPLICATION_PASSWORD from the environment, and from APPLICATION_PATIENCE for
+   * how many milliseconds the pool's source asks again by itself; 0 leaves that to the pool.
+   */
   public static void main(String[] arguments) throws IOException, InterruptedException {
     HikariConfig config = new HikariConfig();
-    config.setJdbcUrl(System.getenv("APPLICATION_URL"));
-    config.setUsername(System.getenv("APPLICATION_USER"));
-    config.setPassword(System.getenv("APPLICATION_PASSWORD"));
+    long patience = Long.parseLong(System.getenv("APPLICATION_PATIENCE"));
+    if (patience > 0) {
+      PGSimpleDataSource source = new RetryingDataSource(patience);
+      source.setUrl(System.getenv("APPLICATION_URL"));
+      source.setUser(System.getenv("APPLICATION_USER"));
+      source.setPassword(System.getenv("APPLICATION_PASSWORD"));
+      config.setDataSource(source);
+    } else {
+      config.setJdbcUrl(System.getenv("APPLICATION_URL"));
+      config.setUsername(System.getenv("APPLICATION_USER"));
+      config.setPassword(System.getenv("APPLICATION_PASSWORD"));
+    }
     config.setMaximumPoolSize(WRITERS);
     config.setConnectionTimeout(1_000);
     config.setValidationTimeout(500);
