@@ -14,6 +14,7 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::Source, Self::Target];
 
     /// The other one.
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::Source => Self::Target,

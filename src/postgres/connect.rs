@@ -22,10 +22,10 @@ const LONG_DEADLINE: Duration = Duration::from_secs(30);
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 
 // The server gives up a little before we do, so that we normally hear its reason. `row_security` off turns a policy that
-// would hide rows from us into an error. Names are always written in full, so nothing but the catalog needs to be found.
+// would hide rows from us into an error. Compiling a statement over the catalog takes longer than running it. Names are always written in full, so nothing but the catalog needs to be found.
 const SESSION: &str = "SET statement_timeout = '4500ms'; SET lock_timeout = '2s'; \
      SET idle_in_transaction_session_timeout = '60s'; SET row_security = off; \
-     SET search_path = pg_catalog, pg_temp; SET \"TimeZone\" = 'UTC'";
+     SET jit = off; SET search_path = pg_catalog, pg_temp; SET \"TimeZone\" = 'UTC'";
 
 /// Which of the two logins of a side a session is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,25 @@ impl Connection {
         self.deadline(LONG_DEADLINE, doing, self.client.query(sql, parameters)).await
     }
 
+    /// The same with a deadline of the caller's own.
+    pub(super) async fn query_within(
+        &self,
+        limit: Duration,
+        doing: &str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Fault> {
+        self.deadline(limit, doing, self.client.query(sql, parameters)).await
+    }
+
+    /// Asks the server to stop what it does for this session, and gives the session up.
+    pub(super) async fn abandon(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        let cancel = self.client.cancel_token();
+        // Whether the plea arrives does not change what we know, which is nothing.
+        let _ = tokio::time::timeout(CANCEL_DEADLINE, cancel.cancel_query(self.tls.clone())).await;
+    }
+
     /// The only row of a statement that always has one.
     pub(super) async fn row(
         &self,
@@ -258,10 +277,7 @@ impl Connection {
                 Err(failure::asking(&self.at, &self.role, doing, &error))
             }
             Err(_) => {
-                self.broken.store(true, Ordering::SeqCst);
-                let cancel = self.client.cancel_token();
-                // Whether the plea arrives does not change what we say: nobody knows how far the statement came.
-                let _ = tokio::time::timeout(CANCEL_DEADLINE, cancel.cancel_query(self.tls.clone())).await;
+                self.abandon().await;
                 Err(Fault::Again(format!(
                     "{doing} on {} had no answer within {} s and was cancelled",
                     self.at,
