@@ -5,4 +5,4 @@ mod fence;
 mod heartbeat;
 mod observe;
 mod record;
-mod server;
+pub(crate) mod server;
