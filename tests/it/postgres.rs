@@ -3,6 +3,12 @@
 mod connect;
 mod fence;
 mod heartbeat;
+mod marker;
 mod observe;
+mod pair;
 mod record;
+mod sequences;
 mod server;
+mod slots;
+mod verify;
+mod verify_invariants;

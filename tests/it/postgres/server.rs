@@ -203,7 +203,11 @@ pub(crate) struct Database {
 impl Database {
     /// `name` is also the roles' prefix, so it must be this test's own.
     pub(crate) async fn make(name: &str) -> Self {
-        let server = Server::shared();
+        Self::make_on(Server::shared(), name).await
+    }
+
+    /// The same on a server of the test's own.
+    pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(
             "CREATE ROLE {name}_owner NOLOGIN;
