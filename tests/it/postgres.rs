@@ -12,3 +12,4 @@ mod server;
 mod slots;
 mod verify;
 mod verify_invariants;
+mod verify_speed;
