@@ -23,6 +23,7 @@ mod identity;
 mod limit;
 mod owner;
 pub mod rds;
+pub mod secrets;
 #[cfg(test)]
 mod responder;
 
@@ -58,6 +59,8 @@ pub struct Aws {
     pub rds: rds::Rds,
     /// Metrics and alarms.
     pub cloudwatch: cloudwatch::CloudWatch,
+    /// Secrets.
+    pub secrets: secrets::Secrets,
     identity: Arc<Identity>,
 }
 
@@ -97,6 +100,7 @@ impl Aws {
                 Arc::clone(&identity),
             ),
             rds: rds::Rds::new(aws_sdk_rds::Client::new(config), caller(20, 2)),
+            secrets: secrets::Secrets,
             cloudwatch: cloudwatch::CloudWatch::new(aws_sdk_cloudwatch::Client::new(config), caller(20, 2)),
             identity,
         }

@@ -6,12 +6,14 @@ pub mod decide;
 pub mod goal;
 pub mod material;
 pub mod observe;
+pub mod outage;
 pub mod plan;
 pub mod publish;
 pub mod report;
 pub mod seen;
 pub mod sight;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -43,7 +45,7 @@ const CLAIM_SEEN_WITHIN: Duration = Duration::from_millis(200);
 /// When the report could not be written; nothing was lost, since the next look finds the same.
 pub async fn reconcile(
     object: &DatabaseMigration,
-    context: &Context,
+    context: &Arc<Context>,
     now: Timestamp,
 ) -> Result<Duration, Fault> {
     let uid = object.uid().unwrap_or_default();
@@ -63,29 +65,54 @@ pub async fn reconcile(
 
 async fn walk(
     object: &DatabaseMigration,
-    context: &Context,
+    context: &Arc<Context>,
     memory: &mut Memory,
     goal: &Goal,
     account: &Account,
     now: Timestamp,
 ) -> Result<Duration, Fault> {
     let aws = context.aws(account).await;
+    let (mut object, mut goal) = (object.clone(), goal.clone());
+    if memory.seen.led > goal.decided.as_ref().map(|decided| decided.epoch) {
+        // The watch is behind what this very process wrote.
+        object = act::read(&context.client, &object).await?;
+        match Goal::parse(&object) {
+            Ok(parsed) => goal = parsed,
+            Err(blocked) => return refuse(&object, context, &blocked, now).await,
+        }
+    }
+    if goal.is_moving()
+        && let outage::End::Long(stand) = Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await
+    {
+        let (seen, decision) = *stand;
+        publish::underway(&object, context, memory, &goal, &seen, &decision).await?;
+        return Ok(Duration::ZERO);
+    }
+    let now = if memory.spans.done.is_empty() { now } else { Timestamp::now() };
     let Observed { seen, means } =
-        Box::pin(observe::look(&context.client, &aws, account, goal, memory, now)).await;
-    let mut decision = decide::decide(goal, &seen);
+        Box::pin(observe::look(&context.client, &aws, account, &goal, memory, now)).await;
+    let mut decision = decide::decide(&goal, &seen);
     let mut outcome = Ok(());
     if let Some(step) = &decision.step {
         let permit = context.leadership.permit();
         let hands = Hands { client: &context.client, aws: &aws, means: &means, permit: &permit };
-        outcome = Box::pin(act::act(&hands, object, goal, &seen, memory, step)).await;
-        performed(object, context, goal, step, &outcome).await;
+        if let Step::Decide(decide) = step {
+            // A decision is all of this turn: what it led to is looked at first.
+            let recorded = act::record(&hands, &object, &goal, memory, decide).await;
+            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone)).await;
+            recorded?;
+            return Ok(Duration::ZERO);
+        }
+        outcome = Box::pin(act::act(&hands, &object, &goal, &seen, memory, step)).await;
+        performed(&object, context, &goal, step, &outcome).await;
     }
+    let (object, goal) = (&object, &goal);
     if matches!((&decision.step, &outcome), (Some(Step::Release), Ok(()))) {
         context.forget(&goal.migration.uid);
         context.metrics.forget(&publish::of(goal));
         return Ok(context.pace.rarely);
     }
-    if matches!((&decision.step, &outcome), (Some(Step::Claim), Ok(()))) {
+    if matches!((&decision.step, &outcome), (Some(Step::Claim | Step::Latch(_)), Ok(()))) {
         return Ok(CLAIM_SEEN_WITHIN);
     }
     match &outcome {
@@ -148,6 +175,7 @@ fn pause(
         (Err(_), _) => context.pace.rarely,
         (Ok(()), Some(step)) if !step.is_routine() => Duration::ZERO,
         (Ok(()), _) => match decision.look_again {
+            LookAgain::AtOnce => Duration::ZERO,
             LookAgain::Soon => context.pace.soon,
             LookAgain::Steady => context.pace.steady,
             LookAgain::Rarely => context.pace.rarely,

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 
@@ -27,8 +28,9 @@ use crate::permit::Leadership;
 use accounts::Accounts;
 use health::Readiness;
 
-/// A reconcile that takes longer is given up; the next one looks at what it left.
-const RECONCILE_MAX: Duration = Duration::from_mins(2);
+/// A reconcile that takes longer is given up; the next one looks at what it left. Longer than the longest
+/// `spec.cutover.maxWriteOutage`, which ends a move by itself.
+const RECONCILE_MAX: Duration = Duration::from_mins(12);
 /// Migrations looked after at once.
 const CONCURRENCY: u16 = 8;
 /// A change of the same object within this time is looked at once.
@@ -97,6 +99,12 @@ pub async fn run(
     let migrations = Api::<Guarded>::all(client);
     let controller = Controller::new(migrations, watcher::Config::default());
     tokio::spawn(become_ready(controller.store(), readiness));
+    let store = controller.store();
+    context.watch(Box::new(move |known| {
+        let name = ObjectRef::<Guarded>::new(&known.name_any()).within(&known.namespace().unwrap_or_default());
+        let found = store.get(&name)?;
+        found.0.as_ref().ok().cloned()
+    }));
     controller
         .with_config(kube::runtime::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .graceful_shutdown_on(stop)

@@ -2,13 +2,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+mod acl;
 mod connect;
 mod failure;
 mod fence;
+mod freeze;
 mod guarded;
+mod handover;
 mod heartbeat;
+mod layer;
 mod marker;
 mod observe;
+mod precheck;
 mod privileges;
 mod record;
 mod selection;
@@ -20,15 +25,18 @@ mod token;
 mod verify;
 
 pub use connect::{ConnectSpec, Connection, Whose};
-pub use fence::fence_target;
+pub use fence::{add_layer, end_sessions, fence, fence_target, unfence};
+pub use freeze::{freeze, thaw};
+pub use handover::{claim, give, open, take_back};
 pub use heartbeat::beat;
 pub use marker::{mark, marker_key};
 pub use observe::{Question, observe};
-pub use record::{Holding, drop_slot, drop_source_record, note_slot, prepare_source, release_target};
+pub use precheck::{PreCheck, precheck};
+pub use record::{Holding, Recorded, drop_record, drop_slot, note_slot, prepare_source, recorded, release};
 pub use selection::Selection;
 pub use sequences::{SequencesMoved, move_sequences};
 pub use slots::{arm, create_slot, drop_move_slot};
-pub use standing::{MoveSlot, Standing, StandingQuestion};
+pub use standing::{MoveSlot, Standing, StandingQuestion, standing};
 pub use token::{ClaimAs, Guard, Holder, ReverseStart, Token};
 pub use verify::{Difference, Invariant, Verdict, verify};
 
@@ -80,8 +88,8 @@ pub enum Record {
         migration: String,
         /// See `migration`.
         uid: String,
-        /// Who holds the writer's role as this side knows it: `source`, `fenced` and so on.
-        holder: String,
+        /// The row that says who may write, and under which decision.
+        token: Token,
         /// The system identifier of the server when the record was made.
         system_identifier: i64,
         /// The slots that the forward task was seen to use, so that only these are ever dropped.

@@ -1,9 +1,13 @@
 //! `DatabaseMigration`: one PostgreSQL database, carried to AWS by DMS.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod status;
+
+pub use status::*;
 
 /// One PostgreSQL database, carried to AWS by DMS. `spec.goal` says how far the migration may go; the operator walks
 /// there and reports in the status.
@@ -27,22 +31,41 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Writer", type_ = "string", json_path = ".status.writer"),
     printcolumn(name = "Lag", type_ = "string", json_path = ".status.replication.lag"),
     printcolumn(name = "Tables", type_ = "string", json_path = ".status.tables.summary"),
+    printcolumn(name = "Rollback", type_ = "string", json_path = ".status.rollback.mode"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.next"),
     printcolumn(name = "Goal", type_ = "string", json_path = ".spec.goal", priority = 1),
+    printcolumn(name = "Attempt", type_ = "integer", json_path = ".spec.attempt", priority = 1),
     printcolumn(name = "Observed", type_ = "date", json_path = ".status.observedAt", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([a-z0-9]|-[a-z0-9])*$') && size(self.metadata.name) + size(self.spec.environmentSuffix) <= 40").message("metadata.name: lower case letters, digits and single hyphens, and with environmentSuffix at most 40 characters, or AWS refuses the identifiers made from them"),
-    validation = Rule::new("self.spec.goal == oldSelf.spec.goal || self.spec.goal != 'Plan' || !has(oldSelf.status) || !has(oldSelf.status.provisionedAt)").message("spec.goal: cannot return to Plan once replication exists; set suspend to stop, delete the resource to give up"),
+    validation = Rule::new("self.spec.goal == oldSelf.spec.goal || self.spec.goal != 'Plan' || !has(oldSelf.status) || !has(oldSelf.status.provisionedAt)").message("spec.goal: cannot return to Plan once replication exists; set suspend to stop, set Replicate to go back, delete the resource to give up"),
+    validation = Rule::new("self.spec.goal == oldSelf.spec.goal || !has(oldSelf.status) || !has(oldSelf.status.pointOfNoReturnAt)").message("spec.goal: the way back was removed (status.pointOfNoReturnAt); only Finish is possible"),
+    validation = Rule::new("!(self.spec.goal in ['CutOver', 'Finish']) || has(self.spec.cutover.connection)").message("spec.cutover.connection: goals CutOver and Finish need it: how do applications find the writer?"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.provisionedAt) || (self.spec.source.endpoint.database == oldSelf.spec.source.endpoint.database && self.spec.target.database == oldSelf.spec.target.database && self.spec.tables == oldSelf.spec.tables)").message("spec.source.endpoint.database, spec.target.database and spec.tables cannot change once replication exists"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseMigrationSpec {
     /// How far the migration may go: Plan changes nothing and lists in status.plan what would be done; Replicate loads
-    /// the target and follows the source. Required, no default: a line lost from Git must never mean "go back".
+    /// the target and follows the source; CutOver moves the writer to the target; Finish removes what the migration made,
+    /// and with it every way back. Required, no default: a line lost from Git must never mean "go back".
     pub goal: Goal,
 
+    /// Which attempt at the cutover this is. A cutover that the operator gave up by itself stays given up
+    /// (status.latch), whatever Git says, until this exceeds the latch's attempt. A lower value is accepted and means
+    /// nothing, so that a git revert always applies.
+    #[serde(default = "first_attempt")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub attempt: i32,
+
+    /// The emergency brake: while it is not less than attempt, the migration goes back and stays back. Set it with
+    /// kubectl and leave it out of Git: a sync does not remove a field that Git never had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub abort_attempt: Option<i32>,
+
     /// True: no new step is begun. What runs goes on running (a stopped task would fill the source's disk) and the target
-    /// stays fenced. Leave it out of Git, so that a sync does not undo it.
+    /// stays fenced. Inside a cutover it means: give up before Promote, complete after. Leave it out of Git, so that a
+    /// sync does not undo it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 
@@ -64,6 +87,20 @@ pub struct DatabaseMigrationSpec {
     /// How DMS carries them.
     pub replication: Replication,
 
+    /// What is compared before the writer moves, beside every row of every table.
+    #[serde(default)]
+    pub verification: Verification,
+
+    /// How the writer moves to the target.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message("spec.cutover: notBefore must be earlier than notAfter"))]
+    #[x_kube(validation = Rule::new("duration(self.maxWriteOutage) >= duration('5s') && duration(self.maxWriteOutage) <= duration('10m')").message("spec.cutover.maxWriteOutage must be between 5s and 10m"))]
+    pub cutover: Cutover,
+
+    /// What is kept for the way back after the cutover.
+    #[serde(default)]
+    pub rollback: Rollback,
+
     /// CloudWatch alarms for this migration. None are made if this is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Alarms>,
@@ -81,6 +118,14 @@ pub enum Goal {
     Plan,
     /// Load the target and follow the source.
     Replicate,
+    /// Move the writer to the target.
+    CutOver,
+    /// Remove what the migration made, the way back included.
+    Finish,
+}
+
+fn first_attempt() -> i32 {
+    1
 }
 
 /// What deleting the resource does.
@@ -407,176 +452,117 @@ fn lag_threshold() -> String {
     "60s".to_owned()
 }
 
-/// What was observed, and when; never what was wished.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What is compared before the writer moves.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DatabaseMigrationStatus {
-    /// The `metadata.generation` that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// When what is below was seen. Written on news, else at most every 5 minutes while replicating, never at rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_at: Option<Time>,
-    /// Pending, Assessing, Provisioning, Loading, Replicating or Deleting.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+pub struct Verification {
+    /// Questions that must have the same answer on both sides, such as the sum of all balances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    pub phase: Option<String>,
-    /// Which database takes the applications' writes: Source, Both (a violation) or Unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub writer: Option<String>,
-    /// What happens next, in one sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub next: Option<String>,
-    /// Set before the first effect outside this resource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provisioned_at: Option<Time>,
-    /// How replication stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replication: Option<ReplicationStatus>,
-    /// How the tables stand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tables: Option<TablesStatus>,
-    /// What would still be done to reach Replicate; written while the goal is Plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanStatus>,
-    /// The phases passed, newest last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
-    pub history: Vec<HistoryEntry>,
-    /// Ready, Reconciling, Stalled and what they rest on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub invariants: Vec<Invariant>,
 }
 
-/// How replication stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A question to both databases.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReplicationStatus {
-    /// Age of the operator's own heartbeat row as seen on the target. Absent when unknown, never a stale number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub lag: Option<String>,
-    /// When the lag was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured_at: Option<Time>,
-    /// The same as `CloudWatch` has it (the larger of `CDCLatencySource` and `CDCLatencyTarget`), a second witness.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub cloud_watch_lag: Option<String>,
-    /// The DMS task.
-    #[serde(default, rename = "taskARN", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub task_arn: Option<String>,
-    /// What DMS says of the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub task_status: Option<String>,
-    /// The DMS replication instance.
-    #[serde(default, rename = "instanceARN", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub instance_arn: Option<String>,
-    /// The replication slots of this migration.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["side", "name"]))]
-    pub slots: Vec<SlotStatus>,
-}
-
-/// One replication slot.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SlotStatus {
-    /// Source or Target.
-    #[schemars(length(max = 8))]
-    pub side: String,
-    /// Its name.
-    #[schemars(length(max = 63))]
+pub struct Invariant {
+    /// How it is called in messages.
+    #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// WAL that it keeps on that side's disk, in bytes.
+    /// One SELECT that returns one value. It runs read-only on both sides, while nobody can write.
+    #[schemars(length(min = 1, max = 4096))]
+    pub sql: String,
+}
+
+/// How the writer moves.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cutover {
+    /// The cutover begins only while the target is not further behind than this, as 5s.
+    #[serde(default = "max_lag")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub max_lag: String,
+    /// For how long nobody may be able to write, from 5s to 10m. When it passes before the target was promoted, the source
+    /// is opened again by itself.
+    #[serde(default = "max_write_outage")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub max_write_outage: String,
+    /// The cutover does not begin before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retained_bytes: Option<i64>,
-    /// `wal_status` as PostgreSQL has it: reserved, extended, unreserved or lost.
+    pub not_before: Option<Time>,
+    /// The cutover does not begin after this. One that has begun goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub wal_status: Option<String>,
-}
-
-/// How the tables stand.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TablesStatus {
-    /// Loaded of all, as 214/214.
-    #[schemars(length(max = 32))]
-    pub summary: String,
-    /// Tables to carry.
-    pub total: i32,
-    /// Tables loaded.
-    pub loaded: i32,
-    /// Tables in error.
-    pub errored: i32,
-    /// Tables whose rows DMS compared and found equal.
-    pub validated: i32,
-    /// Rows copied by the load.
-    pub rows: i64,
-    /// The tables that need a look, the worst first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub worst: Vec<TableStatus>,
-}
-
-/// One table that needs a look.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TableStatus {
-    /// Schema and name.
-    #[schemars(length(max = 130))]
-    pub name: String,
-    /// What DMS says of it.
-    #[schemars(length(max = 64))]
-    pub state: String,
-}
-
-/// What would be done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanStatus {
-    /// SHA-256 of the steps: the same plan has the same hash.
-    #[schemars(length(max = 64))]
-    pub hash: String,
-    /// When this plan was made.
-    pub at: Time,
-    /// The steps in their order.
-    #[schemars(length(max = 40))]
-    pub steps: Vec<PlanStep>,
-}
-
-/// One step of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanStep {
-    /// What is done.
-    #[schemars(length(max = 64))]
-    pub action: String,
-    /// To what.
-    #[schemars(length(max = 256))]
-    pub on: String,
-    /// Whether deleting the resource undoes it. The target's rows and its fence stay.
-    pub reversible: bool,
-}
-
-/// One phase that was entered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HistoryEntry {
-    /// When.
-    pub at: Time,
-    /// Which phase.
-    #[schemars(length(max = 32))]
-    pub phase: String,
-    /// What was known then.
+    pub not_after: Option<Time>,
+    /// How applications find the writer. Needed for the goals CutOver and Finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub evidence: Option<String>,
+    pub connection: Option<ConnectionBy>,
+}
+
+impl Default for Cutover {
+    fn default() -> Self {
+        Self {
+            max_lag: max_lag(),
+            max_write_outage: max_write_outage(),
+            not_before: None,
+            not_after: None,
+            connection: None,
+        }
+    }
+}
+
+fn max_lag() -> String {
+    "5s".to_owned()
+}
+
+fn max_write_outage() -> String {
+    "60s".to_owned()
+}
+
+/// How applications find the writer.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secret) != has(self.multiHost)").message("spec.cutover.connection: exactly one of secret and multiHost"))]
+pub struct ConnectionBy {
+    /// By a secret in AWS Secrets Manager that they read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<ConnectionSecret>,
+    /// Their driver lists both hosts and goes on to the next one that lets it log in, as pgJDBC does (libpq does not).
+    /// The fence itself is the switch; nothing is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_host: Option<MultiHost>,
+}
+
+/// A secret in AWS Secrets Manager.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionSecret {
+    /// Its ARN. Its value is a JSON object; the operator writes the keys host, port and dbname and keeps all others.
+    #[serde(rename = "secretARN")]
+    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:secretsmanager:"))]
+    pub secret_arn: String,
+}
+
+/// Nothing to say: the driver's list of hosts is the application's own.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultiHost {}
+
+/// What is kept for the way back.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// Goal Finish is honoured only this long after the target became the writer, as 72h.
+    #[serde(default = "min_soak")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub min_soak: String,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self { min_soak: min_soak() }
+    }
+}
+
+fn min_soak() -> String {
+    "72h".to_owned()
 }

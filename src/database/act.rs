@@ -1,5 +1,7 @@
 //! Perform one step, idempotently, with a permit. A step that was half done is found by the next look and done again.
 
+mod moving;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,17 +15,19 @@ use crate::api::database::{DatabaseMigration, TableSelector};
 use crate::api::{FIELD_MANAGER, FINALIZER};
 use crate::aws::dms::settings::{table_mappings, task_settings};
 use crate::aws::dms::{NewInstance, NewTask};
-use crate::aws::{Aws, Ownership};
+use crate::aws::Aws;
 use crate::database::context::Memory;
 use crate::database::decide::{Step, wanted};
 use crate::database::goal::{Goal, InstanceGoal};
 use crate::database::material::Material;
-use crate::database::observe::Means;
+use crate::database::observe::{self, Means};
 use crate::database::seen::{AwsSeen, Seen};
 use crate::fault::Fault;
 use crate::permit::Permit;
 use crate::postgres::{self, Connection, TableKind};
 use crate::side::Side;
+
+pub use moving::{moving, read, record};
 
 /// How long a heartbeat is waited for on the target before its lag is taken from the one before.
 const BEAT_WAIT: Duration = Duration::from_secs(3);
@@ -54,13 +58,22 @@ pub async fn act(
     match step {
         Step::Claim => claim(hands, object, seen.now).await,
         Step::Release => release(hands, object).await,
+        Step::Decide(decide) => record(hands, object, goal, memory, decide).await.map(|_| ()),
+        Step::Latch(why) => moving::record_latch(hands, object, goal, why).await,
+        Step::Move(step) => {
+            let ends = observe::ends(hands.client, hands.aws, goal, memory, seen.now).await;
+            moving::moving(hands, goal, seen, memory, &ends, step).await
+        }
         Step::FenceTarget
         | Step::PrepareSource
         | Step::NoteSlot(_)
         | Step::Beat
         | Step::DropSlot(_)
         | Step::DropSourceRecord
-        | Step::ReleaseTarget => database(hands, goal, seen, memory, step).await,
+        | Step::ReleaseTarget
+        | Step::ReleaseSource
+        | Step::DropTargetRecord
+        | Step::DropReverseSlot(_) => database(hands, goal, seen, memory, step).await,
         Step::ImportCertificate(_)
         | Step::DeleteCertificate { .. }
         | Step::CreateSubnetGroup
@@ -175,15 +188,25 @@ async fn database(
             let (source, target) = (session(hands, Side::Source)?, session(hands, Side::Target)?);
             let lag = postgres::beat(source, target, permit, BEAT_WAIT).await?;
             memory.seen.lag = Some(lag);
+            let prompt = lag.arrived && lag.age <= goal.cutover.max_lag;
+            memory.seen.prompt_beats = if prompt { memory.seen.prompt_beats.saturating_add(1) } else { 0 };
             Ok(())
         }
         Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
+        Step::DropReverseSlot(slot) => {
+            postgres::drop_slot(session(hands, Side::Target)?, permit, slot).await
+        }
         Step::DropSourceRecord => {
-            postgres::drop_source_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?)
-                .await
+            postgres::drop_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
+        }
+        Step::DropTargetRecord => {
+            postgres::drop_record(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
         }
         Step::ReleaseTarget => {
-            postgres::release_target(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
+            postgres::release(session(hands, Side::Target)?, permit, &migration(Side::Target)?).await
+        }
+        Step::ReleaseSource => {
+            postgres::release(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
         }
         other => Err(Fault::Bug(format!("{} is no step of the databases", other.action()))),
     }
@@ -197,7 +220,7 @@ async fn aws(
     step: &Step,
 ) -> Result<(), Fault> {
     let (permit, dms, names) = (hands.permit, &hands.aws.dms, &goal.names);
-    let ours = &Ownership { uid: goal.migration.uid.clone(), resource: goal.migration.resource() };
+    let ours = &goal.ownership();
     let there = seen.aws.as_ref().map_err(Clone::clone)?;
     match step {
         Step::ImportCertificate(side) => {

@@ -1,7 +1,7 @@
 //! What reconciling needs beside the resource: clients, settings, and what this process remembers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,8 +9,10 @@ use kube::Client;
 use kube::runtime::events::Recorder;
 use tokio::sync::Mutex;
 
+use crate::api::database::DatabaseMigration;
 use crate::aws::{Account, Aws, CallObserver};
 use crate::database::material::Material;
+use crate::database::outage::Spans;
 use crate::database::seen::MemorySeen;
 use crate::database::sight::{Kept, Sight};
 use crate::metrics::{Call, Metrics};
@@ -40,6 +42,9 @@ impl Default for Pace {
     }
 }
 
+/// What the watch has of a resource.
+pub type Newest = Box<dyn Fn(&DatabaseMigration) -> Option<DatabaseMigration> + Send + Sync>;
+
 /// Shared by all reconciles of the operator.
 pub struct Context {
     /// The Kubernetes API.
@@ -54,6 +59,7 @@ pub struct Context {
     pub recorder: Recorder,
     /// How often to look again.
     pub pace: Pace,
+    newest: OnceLock<Newest>,
     clients: Mutex<HashMap<Account, Arc<Aws>>>,
     memories: std::sync::Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
 }
@@ -75,9 +81,24 @@ impl Context {
             metrics,
             recorder,
             pace,
+            newest: OnceLock::new(),
             clients: Mutex::default(),
             memories: std::sync::Mutex::default(),
         }
+    }
+
+    /// Lets a move see a changed goal: what the watch has of a resource.
+    pub fn watch(&self, newest: Newest) {
+        // Said once, when the operator starts.
+        let _ = self.newest.set(newest);
+    }
+
+    /// The resource, if the watch has a later spec of it than `known`: a changed goal, or an order to delete it. What a
+    /// watch has may be old; it is never taken for newer than it is.
+    pub fn newest(&self, known: &DatabaseMigration) -> Option<DatabaseMigration> {
+        let found = self.newest.get()?(known)?;
+        let same = found.metadata.uid == known.metadata.uid;
+        (same && found.metadata.generation > known.metadata.generation).then_some(found)
     }
 
     /// The clients of an account, made once.
@@ -112,6 +133,9 @@ impl CallObserver for Counted {
     }
 }
 
+/// A session, and what it was opened with.
+pub type Held = Option<(Opened, Arc<Connection>)>;
+
 /// What this process remembers of one migration. All of it may be lost at any moment: the next look finds it again, at the
 /// price of a repeated test or connection.
 #[derive(Default)]
@@ -119,7 +143,15 @@ pub struct Memory {
     /// The part that decisions may use.
     pub seen: MemorySeen,
     /// Open sessions of the operator's role, with what they were opened with.
-    pub sessions: Sides<Option<(Opened, Arc<Connection>)>>,
+    pub sessions: Sides<Held>,
+    /// A second session of each side, held during a move.
+    pub spares: Sides<Held>,
+    /// The fence that stands on the old side, as last seen during a move.
+    pub fence_id: String,
+    /// The forward task, as last seen.
+    pub task_arn: Option<String>,
+    /// What a move did and how long it took, until it is reported.
+    pub spans: Spans,
     /// With what the login of DMS's role last worked, and when.
     pub logins: Sides<Option<(Opened, Timestamp)>>,
     /// The generation of the spec that what follows was learned for.

@@ -1,21 +1,28 @@
 //! (goal, seen) → decision. Pure: no I/O, no clock but `seen.now`, no randomness, no async. At most one step.
 
 pub mod assess;
+mod cutover;
 mod deletion;
 mod forward;
+mod move_step;
+pub(crate) mod precheck;
 #[cfg(test)]
 pub(crate) mod scene;
+mod soak;
+mod step;
 #[cfg(test)]
 mod tests;
 pub mod wanted;
+
+pub(crate) use cutover::ends_the_move;
+pub use move_step::{Decide, LatchWhy, Move, MoveStep, Stage};
+pub use step::Step;
 
 use jiff::SignedDuration;
 
 use crate::api::condition::Reason;
 use crate::api::database::{DeletionPolicy, Goal as Reach};
-use crate::aws::cloudwatch::Alarm;
-use crate::aws::dms::StartType;
-use crate::database::goal::Goal;
+use crate::database::goal::{Goal, Intent};
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};
 use crate::side::Side;
@@ -64,6 +71,14 @@ pub enum Phase {
     Loading,
     /// The target follows the source.
     Replicating,
+    /// The writer moves.
+    CuttingOver,
+    /// The target is the writer, and what was made is kept.
+    Soaking,
+    /// Removing what was made, the way back included.
+    Finishing,
+    /// Nothing is left.
+    Finished,
     /// Removing what was made.
     Deleting,
 }
@@ -77,6 +92,10 @@ impl Phase {
             Self::Provisioning => "Making what replication needs",
             Self::Loading => "The task copies the tables",
             Self::Replicating => "Every table is loaded; the task applies each change of the source",
+            Self::CuttingOver => "The writer moves: nobody can write until it has arrived, or is back",
+            Self::Soaking => "The target is the writer; the source is fenced",
+            Self::Finishing => "Removing what the migration made, and with it every way back",
+            Self::Finished => "The target is the writer, and everything that the migration made is removed",
             Self::Deleting => "Removing what was made; the target's rows and its fence stay",
         }
     }
@@ -89,6 +108,10 @@ impl Phase {
             Self::Provisioning => "Provisioning",
             Self::Loading => "Loading",
             Self::Replicating => "Replicating",
+            Self::CuttingOver => "CuttingOver",
+            Self::Soaking => "Soaking",
+            Self::Finishing => "Finishing",
+            Self::Finished => "Finished",
             Self::Deleting => "Deleting",
         }
     }
@@ -120,180 +143,14 @@ pub enum State {
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookAgain {
+    /// Applications can't write: within milliseconds.
+    AtOnce,
     /// AWS is at work: soon.
     Soon,
     /// Replicating: at the pace of the heartbeat.
     Steady,
     /// A person must act, or nothing is to be done.
     Rarely,
-}
-
-/// One step. Data: `act` performs it, a plan prints it, a simulator applies it to a model.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Write the intent: the finalizer, and `status.provisionedAt`, before the first effect.
-    Claim,
-    /// The record on the target, and the fence: no application can write there.
-    FenceTarget,
-    /// The record and the marker table on the source.
-    PrepareSource,
-    /// Import a side's certificate authority into DMS.
-    ImportCertificate(Side),
-    /// Remove a certificate that was replaced.
-    DeleteCertificate {
-        /// Its ARN.
-        arn: String,
-        /// Its identifier.
-        identifier: String,
-    },
-    /// Make the subnet group.
-    CreateSubnetGroup,
-    /// Make the replication instance.
-    CreateInstance,
-    /// Make a side's endpoint.
-    CreateEndpoint(Side),
-    /// Bring a side's endpoint to what it should be.
-    ModifyEndpoint(Side),
-    /// Begin a connection test.
-    TestConnection(Side),
-    /// Make the task.
-    CreateTask,
-    /// Start it.
-    StartTask(StartType),
-    /// Stop it.
-    StopTask,
-    /// Record on the source that this slot is ours.
-    NoteSlot(String),
-    /// Write an alarm.
-    PutAlarm(Box<Alarm>),
-    /// Remove alarms.
-    DeleteAlarms(Vec<String>),
-    /// Write our heartbeat on the source and measure when the target has it.
-    Beat,
-    /// Delete the task.
-    DeleteTask,
-    /// Drop a slot that the task left on the source.
-    DropSlot(String),
-    /// Delete a side's endpoint.
-    DeleteEndpoint(Side),
-    /// Delete the replication instance.
-    DeleteInstance,
-    /// Delete the subnet group.
-    DeleteSubnetGroup,
-    /// Drop the record on the source.
-    DropSourceRecord,
-    /// Let go of the target: drop the marker table there. The fence stays.
-    ReleaseTarget,
-    /// Take the finalizer off.
-    Release,
-}
-
-impl Step {
-    /// The word for it, for events, metrics and plans.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::Claim => "Claim",
-            Self::FenceTarget => "FenceTarget",
-            Self::PrepareSource => "PrepareSource",
-            Self::ImportCertificate(_) => "ImportCertificate",
-            Self::DeleteCertificate { .. } => "DeleteCertificate",
-            Self::CreateSubnetGroup => "CreateSubnetGroup",
-            Self::CreateInstance => "CreateInstance",
-            Self::CreateEndpoint(_) => "CreateEndpoint",
-            Self::ModifyEndpoint(_) => "ModifyEndpoint",
-            Self::TestConnection(_) => "TestConnection",
-            Self::CreateTask => "CreateTask",
-            Self::StartTask(StartType::First) => "StartTask",
-            Self::StartTask(StartType::Resume) => "ResumeTask",
-            Self::StopTask => "StopTask",
-            Self::NoteSlot(_) => "NoteSlot",
-            Self::PutAlarm(_) => "PutAlarm",
-            Self::DeleteAlarms(_) => "DeleteAlarms",
-            Self::Beat => "Beat",
-            Self::DeleteTask => "DeleteTask",
-            Self::DropSlot(_) => "DropSlot",
-            Self::DeleteEndpoint(_) => "DeleteEndpoint",
-            Self::DeleteInstance => "DeleteInstance",
-            Self::DeleteSubnetGroup => "DeleteSubnetGroup",
-            Self::DropSourceRecord => "DropSourceRecord",
-            Self::ReleaseTarget => "ReleaseTarget",
-            Self::Release => "Release",
-        }
-    }
-
-    /// What it is done to.
-    pub fn on(&self, goal: &Goal) -> String {
-        let names = &goal.names;
-        match self {
-            Self::Claim | Self::Release => goal.migration.resource(),
-            Self::FenceTarget | Self::ReleaseTarget => {
-                format!("database {} on the target", goal.sides.target.database)
-            }
-            Self::PrepareSource | Self::DropSourceRecord | Self::Beat => {
-                format!("database {} on the source", goal.sides.source.database)
-            }
-            Self::ImportCertificate(side) => format!("certificate authority of the {side}"),
-            Self::DeleteCertificate { identifier, .. } => identifier.clone(),
-            Self::CreateSubnetGroup | Self::DeleteSubnetGroup => names.subnet_group.clone(),
-            Self::CreateInstance | Self::DeleteInstance => names.instance.clone(),
-            Self::CreateEndpoint(side)
-            | Self::ModifyEndpoint(side)
-            | Self::TestConnection(side)
-            | Self::DeleteEndpoint(side) => names.endpoints.get(*side).clone(),
-            Self::CreateTask | Self::StartTask(_) | Self::StopTask | Self::DeleteTask => names.task.clone(),
-            Self::NoteSlot(slot) | Self::DropSlot(slot) => format!("slot {slot} on the source"),
-            Self::PutAlarm(alarm) => alarm.name.clone(),
-            Self::DeleteAlarms(names) => names.join(", "),
-        }
-    }
-
-    /// What is done, in words.
-    pub fn describe(&self, goal: &Goal) -> String {
-        let on = self.on(goal);
-        match self {
-            Self::Claim => format!("record that something may exist for {on}"),
-            Self::FenceTarget => format!("keep applications from writing to {on}"),
-            Self::PrepareSource => format!("make the tables of schema slipway in {on}"),
-            Self::ImportCertificate(_) => format!("import the {on} into DMS"),
-            Self::DeleteCertificate { .. } => format!("delete certificate {on}"),
-            Self::CreateSubnetGroup => format!("create replication subnet group {on}"),
-            Self::CreateInstance => format!("create replication instance {on}"),
-            Self::CreateEndpoint(_) => format!("create endpoint {on}"),
-            Self::ModifyEndpoint(_) => format!("bring endpoint {on} up to date"),
-            Self::TestConnection(_) => format!("test the connection through {on}"),
-            Self::CreateTask => format!("create task {on}"),
-            Self::StartTask(StartType::First) => format!("start task {on}: load, then follow"),
-            Self::StartTask(StartType::Resume) => format!("resume task {on} where it stopped"),
-            Self::StopTask => format!("stop task {on}"),
-            Self::NoteSlot(_) => format!("note that {on} is ours"),
-            Self::PutAlarm(_) => format!("write {on}"),
-            Self::DeleteAlarms(_) => format!("delete {on}"),
-            Self::Beat => format!("measure the lag from {on}"),
-            Self::DeleteTask => format!("delete task {on}"),
-            Self::DropSlot(_) => format!("drop {on}"),
-            Self::DeleteEndpoint(_) => format!("delete endpoint {on}"),
-            Self::DeleteInstance => format!("delete replication instance {on}"),
-            Self::DeleteSubnetGroup => format!("delete replication subnet group {on}"),
-            Self::DropSourceRecord => format!("drop the tables of schema slipway in {on}"),
-            Self::ReleaseTarget => format!("let go of {on}, which stays fenced"),
-            Self::Release => format!("let {on} go"),
-        }
-    }
-
-    /// Whether deleting the migration undoes it. The target's rows and its fence outlive the migration.
-    pub fn is_reversible(&self) -> bool {
-        !matches!(self, Self::FenceTarget | Self::StartTask(StartType::First))
-    }
-
-    /// Steps that keep promises instead of making progress: done while suspended, too.
-    pub fn is_guard(&self) -> bool {
-        matches!(self, Self::FenceTarget | Self::NoteSlot(_) | Self::Beat)
-    }
-
-    /// Steps that repeat for ever and say nothing new: no event for them.
-    pub fn is_routine(&self) -> bool {
-        matches!(self, Self::Beat)
-    }
 }
 
 /// What `forward` and `deletion` found: exactly one of these.
@@ -311,10 +168,31 @@ pub(crate) enum Found {
 
 /// The decision. Total: every goal and every observation has one.
 pub fn decide(goal: &Goal, seen: &Seen) -> Decision {
+    if let Some(decided) = &goal.decided {
+        match decided.intent {
+            Intent::Move | Intent::Return => return cutover::decide(goal, seen, decided),
+            Intent::Finish => return soak::finish(goal, seen, decided),
+            Intent::Finished => return soak::finished(goal),
+            Intent::Steady => {}
+        }
+    }
+    if let Some(decide) = cutover::unfinished(goal, seen) {
+        let words = decide.why.clone();
+        return Decision {
+            phase: Some(Phase::CuttingOver),
+            step: Some(Step::Decide(decide)),
+            state: State::Walking { reason: Reason::CuttingOver, message: words.clone() },
+            next: words,
+            look_again: LookAgain::AtOnce,
+        };
+    }
+    if soak::is_target_the_writer(goal, seen) {
+        return soak::decide(goal, seen);
+    }
     match (goal.deletion, goal.reach) {
         (Some(policy), _) => delete(goal, seen, policy),
         (None, Reach::Plan) => plan(goal, seen),
-        (None, Reach::Replicate) => replicate(goal, seen),
+        (None, Reach::Replicate | Reach::CutOver | Reach::Finish) => replicate(goal, seen),
     }
 }
 
@@ -404,16 +282,54 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
                 look_again: LookAgain::Steady,
             }
         }
-        Found::Done => {
-            let (state, next, look_again) = standing(goal, seen);
-            Decision { phase, step: None, state, next, look_again }
+        Found::Done => following(goal, seen, phase),
+    }
+}
+
+/// The target follows the source: is more wanted?
+fn following(goal: &Goal, seen: &Seen, phase: Option<Phase>) -> Decision {
+    let (state, next, look_again) = standing(goal, seen);
+    let as_it_is = Decision { phase, step: None, state, next, look_again };
+    if goal.reach < Reach::CutOver || !matches!(as_it_is.state, State::Ready { .. }) {
+        return as_it_is;
+    }
+    if goal.is_aborted() && !goal.is_latched() {
+        let why = LatchWhy { reason: Reason::Aborted, message: "spec.abortAttempt was set".to_owned() };
+        return Decision { step: Some(Step::Latch(why)), ..as_it_is };
+    }
+    if let Some(latch) = goal.latch.as_ref().filter(|_| goal.is_latched()) {
+        let blocked = Blocked::new(
+            Reason::GivenUp,
+            format_args!("Attempt {} at the cutover was given up: {}", latch.attempt, latch.message),
+            format_args!("The source is the writer, and the target follows. Mend the cause, then set spec.attempt above {}", latch.attempt),
+        );
+        let next = blocked_next(&blocked);
+        return Decision { state: State::Stalled(blocked), next, look_again: LookAgain::Steady, ..as_it_is };
+    }
+    if goal.suspended {
+        return Decision { next: "suspended: waiting for spec.suspend to be removed".to_owned(), ..as_it_is };
+    }
+    match precheck::gate(goal, seen) {
+        Found::Do(step) => {
+            let words = step.describe(goal);
+            let state = State::Walking { reason: Reason::CuttingOver, message: words.clone() };
+            Decision { step: Some(step), state, next: words, look_again: LookAgain::Soon, ..as_it_is }
         }
+        Found::Wait(words) => Decision { next: words, ..as_it_is },
+        Found::Stall(blocked) => {
+            let next = blocked_next(&blocked);
+            Decision { state: State::Stalled(blocked), next, look_again: LookAgain::Steady, ..as_it_is }
+        }
+        Found::Done => as_it_is,
     }
 }
 
 /// The task runs and nothing is left to do but to follow: how healthy is that?
 fn standing(goal: &Goal, seen: &Seen) -> (State, String, LookAgain) {
-    let following = "following the source; Replicate is reached".to_owned();
+    let following = match goal.wanted_writer() {
+        Side::Source => "following the source; Replicate is reached".to_owned(),
+        Side::Target => "following the source; the cutover comes next".to_owned(),
+    };
     let Some(lag) = seen.memory.lag.filter(|lag| !is_older(lag.at, LAG_FRESH_FOR, seen)) else {
         return (
             State::Walking {
@@ -491,6 +407,10 @@ fn walking_reason(phase: Option<Phase>) -> Reason {
         Some(Phase::Loading) => Reason::Loading,
         Some(Phase::Replicating) => Reason::Replicating,
         Some(Phase::Deleting) => Reason::Deleting,
+        Some(Phase::CuttingOver) => Reason::CuttingOver,
+        Some(Phase::Soaking) => Reason::Soaking,
+        Some(Phase::Finishing) => Reason::Finishing,
+        Some(Phase::Finished) => Reason::Finished,
         Some(Phase::Pending | Phase::Assessing | Phase::Provisioning) | None => Reason::Provisioning,
     }
 }

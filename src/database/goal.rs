@@ -3,9 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+pub use writer::{ConnectionGoal, CutoverGoal, Decided, GivenUp, Intent};
+
+mod writer;
+
 use crate::api::FINALIZER;
 use crate::api::condition::Reason;
 use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
+use crate::aws::Ownership;
 use crate::aws::dms::EndpointTls;
 use crate::duration;
 use crate::fault::Blocked;
@@ -39,6 +44,16 @@ pub struct Goal {
     pub slot_warn_bytes: i64,
     /// Alarms to have, if any.
     pub alarms: Option<AlarmGoal>,
+    /// Which attempt at the cutover.
+    pub attempt: i32,
+    /// The emergency brake, and for which attempts.
+    pub abort_attempt: Option<i32>,
+    /// What was given up and stays given up, from the status.
+    pub latch: Option<GivenUp>,
+    /// What was last decided about the writer, from the status.
+    pub decided: Option<Decided>,
+    /// How the writer moves.
+    pub cutover: CutoverGoal,
 }
 
 /// Which migration: what ownership is proved by.
@@ -56,6 +71,12 @@ impl Migration {
     /// `namespace/name`, as tags and records have it.
     pub fn resource(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The slot of the way back. Slots of a whole server share their names, so it carries the uid.
+    pub fn move_slot(&self) -> String {
+        let uid: String = self.uid.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+        format!("slipway_rev_{}", uid.to_ascii_lowercase())
     }
 }
 
@@ -277,7 +298,17 @@ impl Goal {
             tuning: spec.replication.tuning.clone(),
             slot_warn_bytes: i64::from(spec.replication.slot.warn_retained_gib) << 30,
             alarms,
+            attempt: writer::attempt(spec, invalid)?,
+            abort_attempt: spec.abort_attempt,
+            latch: writer::latch(object.status.as_ref()),
+            decided: writer::decided(object.status.as_ref()),
+            cutover: writer::cutover(spec, invalid)?,
         })
+    }
+
+    /// How AWS resources show whose they are.
+    pub fn ownership(&self) -> Ownership {
+        Ownership { uid: self.migration.uid.clone(), resource: self.migration.resource() }
     }
 
     /// Lag above which the migration is not Ready: the alarm's, or a minute.

@@ -1,6 +1,7 @@
 //! Ask Kubernetes, AWS and PostgreSQL what is true now. Changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -8,14 +9,17 @@ use kube::Client;
 use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
 use crate::aws::{Account, Aws};
-use crate::database::context::{Memory, Opened};
+use crate::database::context::{Held, Memory, Opened};
 use crate::database::goal::{Address, Goal, due};
 use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
 use crate::fault::Fault;
-use crate::postgres::{ConnectSpec, Connection, Question, Server, Whose, observe};
-use crate::side::{Side, Sides};
+use crate::postgres::{
+    self, ConnectSpec, Connection, Holder, PreCheck, Question, Record, Server, Standing, StandingQuestion,
+    Whose,
+};
+use crate::side::{Direction, Side, Sides};
 
 /// Secrets that worked are read again this often.
 const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -23,6 +27,9 @@ const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The account behind the credentials is checked this often.
 const ACCOUNT_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a side may take to answer in a move: the other must not be kept waiting by it.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What observing found, and the means by which a step is then performed.
 pub struct Observed {
@@ -60,17 +67,25 @@ pub async fn look(
         Ok(()) => sight::look(aws, goal, &mut memory.sight, now).await,
         Err(fault) => Err(fault.clone()),
     };
+    if let Ok(aws) = &sight {
+        memory.task_arn = aws.task.as_ref().map(|task| task.arn.clone()).or(memory.task_arn.take());
+    }
     let mut means = Means::default();
     let mut database = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
     let mut replication_login = Sides { source: Ok(()), target: Ok(()) };
     let running = sight.as_ref().is_ok_and(|aws| {
         aws.task.as_ref().is_some_and(|t| t.started_at.is_some() && t.status == TaskStatus::Running)
     });
+    let mut standing = Sides::default();
     for side in Side::BOTH {
         let (Ok(material), Ok(address)) = (material.get(side), address.get(side)) else { continue };
         *means.material.get_mut(side) = Some(material.clone());
         match session(goal, side, material, address, memory).await {
             Ok((connection, server)) => {
+                if goal.is_moving() {
+                    let question = question(goal, &material.replication.username, &server);
+                    *standing.get_mut(side) = Some(postgres::standing(&connection, &question).await);
+                }
                 *means.sessions.get_mut(side) = Some(connection);
                 *database.get_mut(side) = Ok(server);
             }
@@ -81,6 +96,7 @@ pub async fn look(
             *replication_login.get_mut(side) = login(goal, side, material, address, memory, now).await;
         }
     }
+    let precheck = precheck(goal, &database, &means).await;
     let refused = |side: Side| {
         matches!(database.get(side), Err(Fault::Blocked(_)))
             || matches!(replication_login.get(side), Err(Fault::Blocked(_)))
@@ -98,6 +114,8 @@ pub async fn look(
         },
         address,
         database,
+        standing,
+        precheck,
         replication_login,
         aws: sight,
         memory: memory.seen.clone(),
@@ -189,22 +207,199 @@ async fn session(
     address: &(String, u16),
     memory: &mut Memory,
 ) -> Known<(Arc<Connection>, Server)> {
-    let opened = opened(goal, side, &material.operator, material, address);
-    let kept = memory.sessions.get_mut(side);
-    let connection = match kept {
-        Some((with, connection)) if *with == opened && connection.is_usable() => Arc::clone(connection),
-        _ => {
-            *kept = None;
-            let connection =
-                Arc::new(Connection::open(&spec(goal, side, Whose::Operator, material, address)).await?);
-            *kept = Some((opened, Arc::clone(&connection)));
-            connection
-        }
-    };
-    let question =
-        Question { selection: goal.tables.clone(), dms_role: material.replication.username.clone() };
-    let server = observe(&connection, &question).await?;
+    let held = (memory.sessions.get_mut(side), memory.spares.get_mut(side));
+    let connection = connection(goal, side, material, address, held).await?;
+    let server = postgres::observe(&connection, &whole(goal, material)).await?;
     Ok((connection, server))
+}
+
+/// The open session of a side: the one that is held, else the second one that a move holds, else a new one.
+async fn connection(
+    goal: &Goal,
+    side: Side,
+    material: &Material,
+    address: &(String, u16),
+    held: (&mut Held, &mut Held),
+) -> Known<Arc<Connection>> {
+    let opened = opened(goal, side, &material.operator, material, address);
+    let (first, second) = held;
+    let usable =
+        |held: &Held| held.as_ref().is_some_and(|(with, connection)| *with == opened && connection.is_usable());
+    if !usable(first) {
+        let spare = second.take();
+        *first = if usable(&spare) {
+            spare
+        } else {
+            let spec = spec(goal, side, Whose::Operator, material, address);
+            Some((opened.clone(), Arc::new(Connection::open(&spec).await?)))
+        };
+    }
+    first
+        .as_ref()
+        .map(|(_, connection)| Arc::clone(connection))
+        .ok_or_else(|| Fault::Bug(format!("a session with the {side} was opened and is gone")))
+}
+
+fn whole(goal: &Goal, material: &Material) -> Question {
+    Question { selection: goal.tables.clone(), dms_role: material.replication.username.clone() }
+}
+
+/// What is asked of a side during a move. The fence in question is the one that stands on the old side; before there is
+/// one, no marker can be found, whatever its name.
+fn question(goal: &Goal, dms_role: &str, old: &Server) -> StandingQuestion {
+    let fence_id = match &old.record {
+        Record::Present { token, .. } => token.fence_id.clone(),
+        Record::Absent => None,
+    };
+    StandingQuestion {
+        selection: goal.tables.clone(),
+        dms_role: dms_role.to_owned(),
+        fence_id: fence_id.unwrap_or_default(),
+        slot: goal.migration.move_slot(),
+    }
+}
+
+/// What could be in the way of a fence, asked only where one may come next.
+async fn precheck(
+    goal: &Goal,
+    database: &Sides<Known<Server>>,
+    means: &Means,
+) -> Sides<Option<Known<PreCheck>>> {
+    let mut found = Sides::default();
+    let is_writer = |server: &Server| match &server.record {
+        Record::Present { token, .. } => token.holder == Holder::Side(Side::Source),
+        Record::Absent => false,
+    };
+    if goal.wanted_writer() == Side::Source || !database.source.as_ref().is_ok_and(is_writer) {
+        return found;
+    }
+    for side in Side::BOTH {
+        if let (Some(session), Some(material)) = (means.sessions.get(side), means.material.get(side)) {
+            *found.get_mut(side) = Some(postgres::precheck(session, &whole(goal, material)).await);
+        }
+    }
+    found
+}
+
+/// A second session on each side, held from the beginning of a move on: should the first one break, the storm of
+/// applications that come back may leave no room for another.
+pub async fn hold_spares(goal: &Goal, memory: &mut Memory, ends: &Ends) {
+    for side in Side::BOTH {
+        let Ok((material, address)) = ends.get(side) else { continue };
+        let opened = opened(goal, side, &material.operator, material, address);
+        let held = memory.spares.get(side).as_ref();
+        if held.is_some_and(|(with, connection)| *with == opened && connection.is_usable()) {
+            continue;
+        }
+        // Without it a move is a little less safe from a storm; the check of free connections came before.
+        let spare = Connection::open(&spec(goal, side, Whose::Operator, material, address)).await;
+        *memory.spares.get_mut(side) = spare.ok().map(|connection| (opened, Arc::new(connection)));
+    }
+}
+
+/// How each side is reached: secrets and address.
+pub type Ends = Sides<Known<(Material, (String, u16))>>;
+
+/// Finds out how each side is reached. AWS is asked only for an address that this process never knew.
+pub async fn ends(client: &Client, aws: &Aws, goal: &Goal, memory: &mut Memory, now: Timestamp) -> Ends {
+    let material = material(client, goal, memory, now).await;
+    let mut ends = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
+    for (side, material) in [(Side::Source, material.source), (Side::Target, material.target)] {
+        let kept = memory.address.get_mut(side);
+        let address = match kept.latest() {
+            Some(known) => Ok(known),
+            None => address(aws, &goal.sides.get(side).address, kept, now).await,
+        };
+        *ends.get_mut(side) = material.and_then(|material| Ok((material, address?)));
+    }
+    ends
+}
+
+/// Looks at both databases at once, and at nothing else: what a move needs while applications wait.
+pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: Timestamp) -> Observed {
+    let fence_id = memory.fence_id.clone();
+    let ask = async |side: Side, first: &mut Held, second: &mut Held| -> Known<(Arc<Connection>, Standing)> {
+        let (material, address) = ends.get(side).as_ref().map_err(Clone::clone)?;
+        let question = StandingQuestion {
+            selection: goal.tables.clone(),
+            dms_role: material.replication.username.clone(),
+            fence_id: fence_id.clone(),
+            slot: goal.migration.move_slot(),
+        };
+        let look = async {
+            let session = connection(goal, side, material, address, (first, second)).await?;
+            let standing = postgres::standing(&session, &question).await?;
+            Ok((session, standing))
+        };
+        tokio::time::timeout(LOOK_WITHIN, look)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Again(format!("the {side} did not answer within {LOOK_WITHIN:?}"))))
+    };
+    let (sessions, spares) = (&mut memory.sessions, &mut memory.spares);
+    let (source, target) = futures::join!(
+        ask(Side::Source, &mut sessions.source, &mut spares.source),
+        ask(Side::Target, &mut sessions.target, &mut spares.target)
+    );
+    let mut means = Means::default();
+    for side in Side::BOTH {
+        *means.material.get_mut(side) = ends.get(side).as_ref().ok().map(|(material, _)| material.clone());
+    }
+    means.sessions.source = source.as_ref().ok().map(|(session, _)| Arc::clone(session));
+    means.sessions.target = target.as_ref().ok().map(|(session, _)| Arc::clone(session));
+    let (source, target) = (source.map(|(_, standing)| standing), target.map(|(_, standing)| standing));
+    let old = Direction::FORWARD.from;
+    let mut standing = Sides { source: Some(source), target: Some(target) };
+    let stands = |found: &Option<Known<Standing>>| match found {
+        Some(Ok(old)) => old.token.fence_id.clone().unwrap_or_default(),
+        Some(Err(_)) | None => fence_id.clone(),
+    };
+    if stands(standing.get(old)) != fence_id {
+        // The marker of another fence was looked for, and proves nothing.
+        for found in [&mut standing.source, &mut standing.target] {
+            if let Some(Ok(found)) = found {
+                found.marker = false;
+            }
+        }
+    }
+    if let Some(Ok(old)) = standing.get(old) {
+        let quiet = old.token.holder == Holder::None
+            && old.sessions == 0
+            && old.write_locks == 0
+            && old.prepared.is_empty()
+            && old.writers.is_empty()
+            && old.unlayered.is_empty();
+        memory.seen.quiet_looks = if quiet { memory.seen.quiet_looks.saturating_add(1) } else { 0 };
+        memory.fence_id = old.token.fence_id.clone().unwrap_or_default();
+    }
+    let mut precheck = Sides::default();
+    let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));
+    if open {
+        for side in Side::BOTH {
+            if let (Some(session), Ok((material, _))) = (means.sessions.get(side), ends.get(side)) {
+                *precheck.get_mut(side) = Some(postgres::precheck(session, &whole(goal, material)).await);
+            }
+        }
+    }
+    let within = || Fault::Wait("AWS is not asked while applications wait".to_owned());
+    let seen = Seen {
+        now,
+        account: Ok(()),
+        material: Sides {
+            source: ends.source.as_ref().map(|(m, _)| m.seen()).map_err(Clone::clone),
+            target: ends.target.as_ref().map(|(m, _)| m.seen()).map_err(Clone::clone),
+        },
+        address: Sides {
+            source: ends.source.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
+            target: ends.target.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
+        },
+        database: Sides { source: Err(within()), target: Err(within()) },
+        standing,
+        precheck,
+        replication_login: Sides { source: Ok(()), target: Ok(()) },
+        aws: Err(within()),
+        memory: memory.seen.clone(),
+    };
+    Observed { seen, means }
 }
 
 /// Tries the login that DMS will use, so that a wrong password is found before anything is made with it.

@@ -13,7 +13,7 @@ use crate::database::decide::{self, Step, wanted};
 use crate::database::goal::Goal;
 use crate::database::seen::{AwsSeen, Seen};
 use crate::hex::hex;
-use crate::postgres::{Lag, Record};
+use crate::postgres::{Holder, Lag, Record, Token};
 use crate::side::Side;
 
 /// More steps than any migration takes; a plan that long is a loop.
@@ -63,12 +63,12 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
             seen.memory.fenced_at = Some(now);
             if let Ok(target) = &mut seen.database.target {
                 target.writers.clear();
-                target.record = record(goal, "fenced", target.identity.system_identifier);
+                target.record = record(goal, Holder::Fenced, target.identity.system_identifier);
             }
         }
         Step::PrepareSource => {
             if let Ok(source) = &mut seen.database.source {
-                source.record = record(goal, "source", source.identity.system_identifier);
+                source.record = record(goal, Holder::Side(Side::Source), source.identity.system_identifier);
             }
         }
         Step::TestConnection(side) => *seen.memory.tested_at.get_mut(*side) = Some(now),
@@ -108,6 +108,12 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::DeleteEndpoint(_)
         | Step::DeleteInstance
         | Step::DeleteSubnetGroup
+        | Step::DropReverseSlot(_)
+        | Step::DropTargetRecord
+        | Step::ReleaseSource
+        | Step::Decide(_)
+        | Step::Latch(_)
+        | Step::Move(_)
         | Step::Release => {}
     }
     let wishes = |side| seen.aws.as_ref().ok().and_then(|aws| wanted::endpoint(goal, seen, aws, side));
@@ -207,15 +213,21 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::DropSlot(_)
         | Step::DropSourceRecord
         | Step::ReleaseTarget
+        | Step::DropReverseSlot(_)
+        | Step::DropTargetRecord
+        | Step::ReleaseSource
+        | Step::Decide(_)
+        | Step::Latch(_)
+        | Step::Move(_)
         | Step::Release => {}
     }
 }
 
-fn record(goal: &Goal, holder: &str, system_identifier: i64) -> Record {
+fn record(goal: &Goal, holder: Holder, system_identifier: i64) -> Record {
     Record::Present {
         migration: goal.migration.resource(),
         uid: goal.migration.uid.clone(),
-        holder: holder.to_owned(),
+        token: Token::fresh(holder),
         system_identifier,
         slots: Vec::new(),
     }

@@ -13,6 +13,7 @@ use crate::database::act::kubernetes;
 use crate::database::context::{Context, Memory};
 use crate::database::decide::{Decision, State};
 use crate::database::goal::Goal;
+use crate::database::outage::Spans;
 use crate::database::report::{self, clip};
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};
@@ -37,11 +38,33 @@ pub async fn publish(
     warn_of_slot(object, context, memory, goal, seen).await;
     let empty = DatabaseMigrationStatus::default();
     let previous = object.status.as_ref().unwrap_or(&empty);
-    let status = report::status(goal, seen, decision, previous, object.metadata.generation);
+    let status =
+        report::status(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
     if !report::is_news(previous, &status) && !report::is_due(previous, decision, seen.now) {
         return Ok(());
     }
-    write(object, context, previous, &status).await
+    write(object, context, previous, &status).await?;
+    memory.spans = Spans::default();
+    Ok(())
+}
+
+/// Says how a move stands that takes long.
+pub async fn underway(
+    object: &DatabaseMigration,
+    context: &Context,
+    memory: &mut Memory,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> Result<(), Fault> {
+    let empty = DatabaseMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    let status = report::underway(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
+    if report::is_news(previous, &status) {
+        write(object, context, previous, &status).await?;
+        memory.spans.done.clear();
+    }
+    Ok(())
 }
 
 /// Says that the spec can't be used.

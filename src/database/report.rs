@@ -5,18 +5,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition::{self, Reason, Truth};
 use crate::api::database::{
-    DatabaseMigrationStatus, Goal as Reach, HistoryEntry, PlanStatus, ReplicationStatus, SlotStatus,
-    TableStatus, TablesStatus,
+    DatabaseMigrationStatus, Goal as Reach, HistoryEntry, PlanStatus, ReplicationStatus, RollbackStatus,
+    SlotStatus, TableStatus, TablesStatus, VerificationStatus,
 };
 use crate::aws::dms::{StopReason, TableState, Task, TaskStatus, ValidationState};
 use crate::database::decide::assess::assess;
 use crate::database::decide::{Decision, LAG_FRESH_FOR, Phase, State, wanted};
-use crate::database::goal::Goal;
+use crate::database::goal::{Goal, Intent};
+use crate::database::outage::{Span, Spans};
 use crate::database::plan;
 use crate::database::seen::{Known, Seen};
 use crate::duration;
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{Record, Server};
+use crate::postgres::{Holder, Record, Server};
 use crate::side::Side;
 
 /// While replicating without news the status is refreshed this often, and not more often.
@@ -34,6 +35,7 @@ pub fn status(
     goal: &Goal,
     seen: &Seen,
     decision: &Decision,
+    spans: &Spans,
     previous: &DatabaseMigrationStatus,
     generation: Option<i64>,
 ) -> DatabaseMigrationStatus {
@@ -46,21 +48,25 @@ pub fn status(
     };
     set(condition::SOURCE_CONNECTED, connected(seen, Side::Source));
     set(condition::TARGET_CONNECTED, connected(seen, Side::Target));
-    set(condition::ASSESSED, assessed(goal, seen));
+    if is_before_the_cutover(decision.phase) {
+        set(condition::ASSESSED, assessed(goal, seen));
+    }
     if goal.claimed {
-        set(condition::TARGET_FENCED, fenced(seen));
+        set(condition::TARGET_FENCED, fenced(goal, seen));
         set(condition::REPLICATING, replicating(&decision.state));
     }
     let mut history = previous.history.clone();
+    history.extend(spans.done.iter().map(passed));
     if phase.is_some() && phase != previous.phase {
         history.push(HistoryEntry {
             at: Time(now),
             phase: phase.clone().unwrap_or_default(),
-            evidence: Some(clip(&evidence(seen, decision), 512)),
+            step: None,
+            evidence: Some(clip(&evidence(seen, decision, spans), 512)),
         });
-        let surplus = history.len().saturating_sub(HISTORY_MAX);
-        history.drain(..surplus);
     }
+    let surplus = history.len().saturating_sub(HISTORY_MAX);
+    history.drain(..surplus);
     DatabaseMigrationStatus {
         observed_generation: generation,
         observed_at: Some(Time(now)),
@@ -68,6 +74,11 @@ pub fn status(
         writer: writer(goal, seen).map(str::to_owned),
         next: Some(clip(&decision.next, NEXT_MAX)),
         provisioned_at: previous.provisioned_at.clone(),
+        point_of_no_return_at: previous.point_of_no_return_at.clone(),
+        decided: previous.decided.clone(),
+        latch: previous.latch.clone(),
+        rollback: rollback(goal, seen).or_else(|| previous.rollback.clone()),
+        verification: verification(seen).or_else(|| previous.verification.clone()),
         replication: goal.claimed.then(|| replication(seen)),
         tables: tables(seen).or_else(|| previous.tables.clone()),
         plan: planned(goal, seen, previous),
@@ -76,17 +87,91 @@ pub fn status(
     }
 }
 
+/// The status in the midst of a move, when only the two databases were asked: the rest stays as it was said.
+pub fn underway(
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+    spans: &Spans,
+    previous: &DatabaseMigrationStatus,
+    generation: Option<i64>,
+) -> DatabaseMigrationStatus {
+    let mut status = previous.clone();
+    status.observed_generation = generation;
+    status.observed_at = Some(Time(seen.now));
+    status.phase = decision.phase.map(|phase| phase.as_str().to_owned());
+    status.writer = writer(goal, seen).map(str::to_owned);
+    status.next = Some(clip(&decision.next, NEXT_MAX));
+    status.verification = verification(seen).or(status.verification);
+    summary(&mut status.conditions, &decision.state, generation, seen.now);
+    status.history.extend(spans.done.iter().map(passed));
+    let surplus = status.history.len().saturating_sub(HISTORY_MAX);
+    status.history.drain(..surplus);
+    status
+}
+
+/// The copy's fitness is judged before the writer moves; afterwards the questions mean something else.
+fn is_before_the_cutover(phase: Option<Phase>) -> bool {
+    !matches!(
+        phase,
+        Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished)
+    )
+}
+
+/// One part of a move, as history has it.
+fn passed(span: &Span) -> HistoryEntry {
+    HistoryEntry {
+        at: Time(span.at),
+        phase: Phase::CuttingOver.as_str().to_owned(),
+        step: Some(span.stage.as_str().to_owned()),
+        evidence: Some(clip(&format!("{}ms: {}", span.took.as_millis(), span.what), 512)),
+    }
+}
+
+/// What a way back would cost now.
+fn rollback(goal: &Goal, seen: &Seen) -> Option<RollbackStatus> {
+    if !goal.claimed {
+        return None;
+    }
+    let holder = match &seen.database.source.as_ref().ok()?.record {
+        Record::Present { uid, token, .. } if *uid == goal.migration.uid => &token.holder,
+        Record::Present { .. } | Record::Absent => return None,
+    };
+    let (mode, reason) = match holder {
+        Holder::Side(Side::Source) => ("Instant", "the source is the writer"),
+        Holder::None => ("Instant", "the source is fenced and can be opened again"),
+        Holder::Side(Side::Target) => {
+            ("None", "the target is the writer, and this version keeps no replication back to the source")
+        }
+        Holder::Fenced | Holder::Refused | Holder::Other(_) => return None,
+    };
+    Some(RollbackStatus { mode: mode.to_owned(), reason: Some(reason.to_owned()) })
+}
+
+fn verification(seen: &Seen) -> Option<VerificationStatus> {
+    let verified = seen.memory.verified.as_ref()?;
+    Some(VerificationStatus {
+        state: if verified.difference.is_none() { "Equal" } else { "Different" }.to_owned(),
+        verified_at: Time(verified.at),
+        tables: i32::try_from(verified.tables).unwrap_or(i32::MAX),
+        rows: i64::try_from(verified.rows).unwrap_or(i64::MAX),
+    })
+}
+
 /// What was known when a phase was entered.
-fn evidence(seen: &Seen, decision: &Decision) -> String {
+fn evidence(seen: &Seen, decision: &Decision, spans: &Spans) -> String {
     let meaning = decision.phase.map_or("", Phase::meaning);
     let tables = tables(seen).filter(|tables| tables.loaded > 0);
-    let slots = seen.database.source.as_ref().map(slots).unwrap_or_default();
+    let slots = all_slots(seen);
     let mut facts = Vec::new();
     if let Some(tables) = tables {
         facts.push(format!("tables {}, {} rows copied", tables.summary, tables.rows));
     }
     if let Some(slot) = slots.first() {
         facts.push(format!("slot {}", slot.name));
+    }
+    if let Some(outage) = spans.outage {
+        facts.push(format!("nobody could write for {} ms", outage.as_millis()));
     }
     if let State::Stalled(blocked) = &decision.state {
         facts.push(blocked.message.clone());
@@ -228,25 +313,29 @@ fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
     }
 }
 
-fn fenced(seen: &Seen) -> Verdict {
-    match &seen.database.target {
+fn fenced(goal: &Goal, seen: &Seen) -> Verdict {
+    let target = match &seen.database.target {
         Err(_) => {
             let (_, _, message) = connected(seen, Side::Target);
-            (Truth::Unknown, Reason::Unknown, message)
+            return (Truth::Unknown, Reason::Unknown, message);
         }
-        Ok(target) => match (&target.record, target.writers.as_slice()) {
-            (Record::Present { .. }, []) => {
-                (Truth::True, Reason::Fenced, "No application can write to the target".to_owned())
-            }
-            (Record::Absent, _) => {
-                (Truth::False, Reason::NotFenced, "The target was not fenced yet".to_owned())
-            }
-            (Record::Present { .. }, writers) => (
-                Truth::False,
-                Reason::UnlistedWriter,
-                format!("These roles can write to the target: {}", writers.join(", ")),
-            ),
-        },
+        Ok(target) => target,
+    };
+    match (&target.record, target.writers.as_slice()) {
+        (Record::Present { uid, token, .. }, _)
+            if *uid == goal.migration.uid && token.holder == Holder::Side(Side::Target) =>
+        {
+            (Truth::False, Reason::Soaking, "The target is the writer".to_owned())
+        }
+        (Record::Present { .. }, []) => {
+            (Truth::True, Reason::Fenced, "No application can write to the target".to_owned())
+        }
+        (Record::Absent, _) => (Truth::False, Reason::NotFenced, "The target was not fenced yet".to_owned()),
+        (Record::Present { .. }, writers) => (
+            Truth::False,
+            Reason::UnlistedWriter,
+            format!("These roles can write to the target: {}", writers.join(", ")),
+        ),
     }
 }
 
@@ -271,15 +360,36 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     if !goal.claimed {
         return None;
     }
-    match &seen.database.target {
-        Err(_) => Some("Unknown"),
-        Ok(target) => match &target.record {
-            Record::Present { uid, .. } if *uid == goal.migration.uid => {
-                Some(if target.writers.is_empty() { "Source" } else { "Both" })
+    if let Some(decided) = &goal.decided
+        && decided.intent == Intent::Finished
+    {
+        return Some("Target");
+    }
+    let row = |side: Side| match (seen.standing.get(side), seen.database.get(side)) {
+        (Some(Ok(standing)), _) => Ok(Some((&standing.token.holder, !standing.writers.is_empty()))),
+        (Some(Err(_)), _) | (None, Err(_)) => Err(()),
+        (None, Ok(server)) => Ok(match &server.record {
+            Record::Present { uid, token, .. } if *uid == goal.migration.uid => {
+                Some((&token.holder, !server.writers.is_empty()))
             }
             Record::Present { .. } | Record::Absent => None,
-        },
-    }
+        }),
+    };
+    let (Ok(source), Ok(target)) = (row(Side::Source), row(Side::Target)) else { return Some("Unknown") };
+    let (target, target_open) = target?;
+    let source_open = match source {
+        // Before its record is made the source is as the migration found it: the writer.
+        None => true,
+        Some((Holder::Side(Side::Source), _)) => true,
+        Some((_, open)) => open,
+    };
+    let target_open = target_open || *target == Holder::Side(Side::Target);
+    Some(match (source_open, target_open) {
+        (true, true) => "Both",
+        (true, false) => "Source",
+        (false, true) => "Target",
+        (false, false) => "None",
+    })
 }
 
 fn replication(seen: &Seen) -> ReplicationStatus {
@@ -297,7 +407,7 @@ fn replication(seen: &Seen) -> ReplicationStatus {
         task_arn: task.map(|task| task.arn.clone()),
         task_status: task.map(task_status),
         instance_arn: aws.and_then(|aws| aws.instance.as_ref()).map(|instance| instance.arn.clone()),
-        slots: seen.database.source.as_ref().map(slots).unwrap_or_default(),
+        slots: all_slots(seen),
     }
 }
 
@@ -327,15 +437,23 @@ fn task_status(task: &Task) -> String {
     clip(&format!("{word}{reason}"), 64)
 }
 
-fn slots(source: &Server) -> Vec<SlotStatus> {
-    let Record::Present { slots: ours, .. } = &source.record else { return Vec::new() };
-    source
-        .slots
-        .iter()
-        .filter(|slot| ours.contains(&slot.name))
-        .take(SLOTS_MAX)
+fn all_slots(seen: &Seen) -> Vec<SlotStatus> {
+    let of = |side: Side| {
+        seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default()
+    };
+    Side::BOTH.into_iter().flat_map(of).take(SLOTS_MAX).collect()
+}
+
+fn slots(side: Side, server: &Server) -> Vec<SlotStatus> {
+    let Record::Present { slots: ours, .. } = &server.record else { return Vec::new() };
+    let word = match side {
+        Side::Source => "Source",
+        Side::Target => "Target",
+    };
+    let slots = server.slots.iter().filter(|slot| ours.contains(&slot.name));
+    slots
         .map(|slot| SlotStatus {
-            side: "Source".to_owned(),
+            side: word.to_owned(),
             name: slot.name.clone(),
             retained_bytes: slot.retained_bytes,
             wal_status: slot.wal_status.clone(),

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
-use crate::fault::Fault;
-use crate::postgres::{Lag, Server};
+use crate::fault::{Blocked, Fault};
+use crate::postgres::{Lag, PreCheck, Server, Standing};
 use crate::side::Sides;
 
 /// A fact, or why it is not known.
@@ -24,6 +24,10 @@ pub struct Seen {
     pub address: Sides<Known<(String, u16)>>,
     /// What each database says to the operator's role.
     pub database: Sides<Known<Server>>,
+    /// What each database says of itself during a move; asked only then.
+    pub standing: Sides<Option<Known<Standing>>>,
+    /// What could be in the way of a fence; asked only before one.
+    pub precheck: Sides<Option<Known<PreCheck>>>,
     /// Whether the role that DMS uses can log in, tried by the operator itself.
     pub replication_login: Sides<Known<()>>,
     /// What AWS says.
@@ -68,4 +72,33 @@ pub struct MemorySeen {
     pub fenced_at: Option<Timestamp>,
     /// The last measured lag.
     pub lag: Option<Lag>,
+    /// Heartbeats in a row that arrived within `spec.cutover.maxLag`.
+    pub prompt_beats: u32,
+    /// The decision that this process wrote. Another one's is taken over by a decision of our own.
+    pub led: Option<i64>,
+    /// Looks in a row that found the old side fenced and quiet.
+    pub quiet_looks: u32,
+    /// What comparing both sides found, and within which fence.
+    pub verified: Option<Verified>,
+    /// The fence and the decision under which the sequences were set.
+    pub sequences: Option<(String, i64)>,
+    /// The decision under which applications were told of the writer.
+    pub repointed: Option<i64>,
+    /// Why the move can't go on.
+    pub failed: Option<Blocked>,
+}
+
+/// What comparing both sides found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Within which fence.
+    pub fence_id: String,
+    /// What differs; `None` if both sides are equal.
+    pub difference: Option<String>,
+    /// Tables compared in full.
+    pub tables: usize,
+    /// Rows compared on each side.
+    pub rows: u64,
+    /// When.
+    pub at: Timestamp,
 }

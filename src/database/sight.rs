@@ -35,6 +35,11 @@ impl<T: Clone> Kept<T> {
         self.0.as_ref().filter(|(at, _)| !due(Some(*at), LOOK_AGAIN_EVERY, now)).map(|(_, fact)| fact.clone())
     }
 
+    /// The fact, however old.
+    pub fn latest(&self) -> Option<T> {
+        self.0.as_ref().map(|(_, fact)| fact.clone())
+    }
+
     /// Remembers the fact, and hands it back.
     pub fn keep(&mut self, now: Timestamp, fact: T) -> T {
         self.0 = Some((now, fact.clone()));
@@ -92,14 +97,20 @@ impl Sight {
             | Step::Beat
             | Step::DropSlot(_)
             | Step::DropSourceRecord
-            | Step::ReleaseTarget => {}
+            | Step::ReleaseTarget
+            | Step::ReleaseSource
+            | Step::DropTargetRecord
+            | Step::DropReverseSlot(_)
+            | Step::Decide(_)
+            | Step::Latch(_)
+            | Step::Move(_) => {}
         }
     }
 }
 
 /// Looks at everything of this migration.
 pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> Known<AwsSeen> {
-    let ours = Ownership { uid: goal.migration.uid.clone(), resource: goal.migration.resource() };
+    let ours = goal.ownership();
     let (dms, names) = (&aws.dms, &goal.names);
     let task = dms.task(&names.task, &ours).await?;
     let tables = match &task {

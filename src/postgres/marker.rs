@@ -5,7 +5,7 @@ use tokio_postgres::types::PgLsn;
 
 use super::connect::Connection;
 use super::guarded::{Epoch, guarded};
-use super::token::Guard;
+use super::token::{Guard, Holder};
 use crate::fault::Fault;
 use crate::permit::Permit;
 
@@ -38,7 +38,7 @@ pub async fn mark(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) 
         }
         Ok(())
     };
-    guarded(connection, guard, Epoch::Exactly, &["none"], doing, work).await?;
+    guarded(connection, guard, Epoch::Exactly, &[Holder::None], doing, work).await?;
     // After the commit, and it was a synchronous one: before it, the end on disk could lie behind an acknowledged commit.
     let row = connection.row("reading the end of the log", "SELECT pg_current_wal_flush_lsn()", &[]).await?;
     Ok(row.get(0))

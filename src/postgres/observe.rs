@@ -2,6 +2,7 @@
 
 use super::connect::Connection;
 use super::selection::{Selected, Selection};
+use super::token::Token;
 use super::{Identity, Record, Server, Slot, privileges};
 use crate::fault::Fault;
 use crate::side::Side;
@@ -78,16 +79,16 @@ async fn read(connection: &Connection, question: &Question) -> Result<(Server, V
 }
 
 async fn record(connection: &Connection) -> Result<Record, Fault> {
-    let token = "SELECT migration, uid, holder, system_identifier FROM slipway.token";
-    let rows = connection.query("reading slipway.token", token, &[]).await?;
+    let sql = format!("SELECT migration, uid, system_identifier, {} FROM slipway.token", Token::COLUMNS);
+    let rows = connection.query("reading slipway.token", &sql, &[]).await?;
     let Some(row) = rows.first() else { return Ok(Record::Absent) };
     let slots = "SELECT name FROM slipway.slot ORDER BY name";
     let slots = connection.query("reading slipway.slot", slots, &[]).await?;
     Ok(Record::Present {
         migration: row.get(0),
         uid: row.get(1),
-        holder: row.get(2),
-        system_identifier: row.get(3),
+        token: Token::from_row(row, 3),
+        system_identifier: row.get(2),
         slots: slots.iter().map(|row| row.get(0)).collect(),
     })
 }

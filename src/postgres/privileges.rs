@@ -11,19 +11,15 @@ pub(super) const OF_RDS: &str =
 /// So many tables are named in one sentence.
 const NAMED: usize = 3;
 
-/// Roles, other than superusers, `dms_role` and the operator, that could log in here and change one of `tables`.
+/// The tables of a WITH that ends in `writing(name)`: roles, other than superusers, DMS's (the parameter `dms`) and the
+/// operator, that could log in here and change a table of `selected(oid, relowner)`, which comes before.
 ///
 /// Rights count that a role has, inherits or could take on by SET ROLE; the owner of a table could give itself any.
-pub(super) async fn writers(
-    connection: &Connection,
-    dms_role: &str,
-    tables: &[u32],
-) -> Result<Vec<String>, Fault> {
-    let sql = format!(
-        "WITH selected AS MATERIALIZED (SELECT oid, relowner FROM pg_class WHERE oid = ANY ($1)),
-              login AS MATERIALIZED (
+pub(super) fn writing(dms: &str) -> String {
+    format!(
+        "login AS MATERIALIZED (
                 SELECT oid, rolname::text AS name FROM pg_roles
-                 WHERE rolcanlogin AND NOT rolsuper AND rolname NOT IN (current_user, $2::text)
+                 WHERE rolcanlogin AND NOT rolsuper AND rolname NOT IN (current_user, {dms}::text)
                    AND rolname <> ALL ({OF_RDS}) AND has_database_privilege(oid, current_database(), 'CONNECT')),
               becomes AS MATERIALIZED (
                 SELECT login.oid AS login, role.oid AS role FROM login JOIN pg_roles role
@@ -33,20 +29,34 @@ pub(super) async fn writers(
                  WHERE EXISTS (SELECT FROM selected t
                                 WHERE t.relowner = role
                                    OR has_table_privilege(role, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-                                   OR has_any_column_privilege(role, t.oid, 'INSERT, UPDATE')))
-         SELECT name FROM login
-          WHERE EXISTS (SELECT FROM becomes JOIN able USING (role) WHERE becomes.login = login.oid)
-          ORDER BY name COLLATE \"C\""
+                                   OR has_any_column_privilege(role, t.oid, 'INSERT, UPDATE'))),
+              writing AS MATERIALIZED (
+                SELECT name FROM login
+                 WHERE EXISTS (SELECT FROM becomes JOIN able USING (role) WHERE becomes.login = login.oid))"
+    )
+}
+
+/// Those of [`writing`] that could change one of `tables`.
+pub(super) async fn writers(
+    connection: &Connection,
+    dms_role: &str,
+    tables: &[u32],
+) -> Result<Vec<String>, Fault> {
+    let sql = format!(
+        "WITH selected AS MATERIALIZED (SELECT oid, relowner FROM pg_class WHERE oid = ANY ($1)), {}
+         SELECT name FROM writing ORDER BY name COLLATE \"C\"",
+        writing("$2")
     );
     let rows = connection.query_long("reading who could write", &sql, &[&tables, &dms_role]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Which sessions are the application's, in the words of a WHERE over `pg_stat_activity a`; `$1` is DMS's role.
-pub(super) fn of_applications() -> String {
+/// Which sessions are the application's, in the words of a WHERE over `pg_stat_activity a`; `dms` is the parameter that is
+/// DMS's role.
+pub(super) fn of_applications(dms: &str) -> String {
     format!(
         "a.datname = current_database() AND a.pid <> pg_backend_pid()
-         AND a.usename NOT IN (current_user, $1::text) AND a.usename <> ALL ({OF_RDS})
+         AND a.usename NOT IN (current_user, {dms}::text) AND a.usename <> ALL ({OF_RDS})
          AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.usesysid AND r.rolsuper)"
     )
 }
@@ -55,7 +65,7 @@ pub(super) fn of_applications() -> String {
 pub(super) async fn application_sessions(connection: &Connection, dms_role: &str) -> Result<i64, Fault> {
     let sql = format!(
         "SELECT count(*) FROM pg_stat_activity a WHERE a.backend_type = 'client backend' AND {}",
-        of_applications()
+        of_applications("$1")
     );
     Ok(connection.row("counting the sessions", &sql, &[&dms_role]).await?.get(0))
 }

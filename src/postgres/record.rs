@@ -1,6 +1,8 @@
 //! The schema `slipway`: what each database itself knows of its migration.
 
 use super::connect::Connection;
+use super::layer;
+use super::token::{Holder, Token};
 use crate::api::condition::Reason;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -17,12 +19,24 @@ pub struct Holding {
     pub dms_role: String,
 }
 
+/// What a side's record says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// `namespace/name` of the migration.
+    pub migration: String,
+    /// Its uid; empty once it let go of this side.
+    pub uid: String,
+    /// Its row.
+    pub token: Token,
+}
+
 // Whatever changes the record or what it guards holds this lock until its transaction ends.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(x'736c6970776179'::bigint)";
 
 // marker: rows that replication carries across, told apart by k; the heartbeat is one of them.
 // token: who may write to this database. One row; whoever changes it does so in the transaction that changes privileges.
-// token_acl: one row for each grant that a fence took away, so that exactly those can be given back.
+// token_acl: one row for each grant that a fence (or a freeze, of DMS's role) took away, so that exactly those can be given
+// back; and, as lent, each that Slipway made so that the operator and DMS can go on, to be taken back then.
 // slot: the replication slots that are this migration's, and so may be dropped.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS slipway.marker (
@@ -30,13 +44,14 @@ CREATE TABLE IF NOT EXISTS slipway.marker (
 CREATE TABLE IF NOT EXISTS slipway.token (
     one boolean PRIMARY KEY DEFAULT true CHECK (one), holder text NOT NULL, attempt integer NOT NULL DEFAULT 0,
     epoch bigint NOT NULL DEFAULT 0, fence_id text, since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    migration text NOT NULL, uid text NOT NULL, system_identifier bigint NOT NULL,
-    reverse_slot text, reverse_lsn pg_lsn);
+    reverse_slot text, reverse_lsn pg_lsn,
+    migration text NOT NULL, uid text NOT NULL, system_identifier bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS slipway.token_acl (
     kind text NOT NULL CHECK (kind IN ('database', 'relation', 'column')), object text NOT NULL,
     attribute text NOT NULL DEFAULT '', grantor text NOT NULL, grantee text NOT NULL, privilege text NOT NULL,
     grantable boolean NOT NULL, saved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (kind, object, attribute, grantor, grantee, privilege));
+    why text NOT NULL DEFAULT 'fence' CHECK (why IN ('fence', 'freeze', 'lent')),
+    PRIMARY KEY (kind, object, attribute, grantor, grantee, privilege, why));
 CREATE TABLE IF NOT EXISTS slipway.slot (
     name text PRIMARY KEY, seen_at timestamptz NOT NULL DEFAULT clock_timestamp());";
 
@@ -51,48 +66,70 @@ pub async fn prepare_source(
     connection.transaction("preparing schema slipway", "", Box::pin(work)).await
 }
 
-/// Removes the record from the source, if it is this migration's. The schema stays: it was there before.
-pub async fn drop_source_record(
+/// Removes the record from a side where applications may write, if it is this migration's. The schema stays: it was there
+/// before. A fenced side is refused, for the record alone knows what its fence took away.
+pub async fn drop_record(
     connection: &Connection,
     _permit: &Permit<'_>,
     migration: &Holding,
 ) -> Result<(), Fault> {
-    expect(connection, Side::Source)?;
     let work = async {
         lock(connection).await?;
-        if !is_ours(connection, migration).await? {
-            return Ok(());
+        let Some(holder) = held(connection, migration).await? else { return Ok(()) };
+        if holder != Holder::Side(connection.side()) {
+            return Err(Fault::Bug(format!(
+                "the record of {} was to be dropped while its holder is {}",
+                connection.at(),
+                holder.as_str()
+            )));
         }
         let slots = "SELECT s.name FROM slipway.slot s JOIN pg_replication_slots r ON r.slot_name = s.name";
         let slots = connection.query("reading slipway.slot", slots, &[]).await?;
         if let Some(row) = slots.first() {
-            // Forgotten, nobody would dare to drop it, and it would fill the source's disk.
+            // Forgotten, nobody would dare to drop it, and it would fill this server's disk.
             let slot: String = row.get(0);
             return Err(Fault::Wait(format!("replication slot {slot} is still on {}", connection.at())));
         }
-        let tables = "DROP TABLE IF EXISTS slipway.marker, slipway.token, slipway.token_acl, slipway.slot";
+        layer::remove(connection).await?;
+        let tables = "DROP TABLE IF EXISTS slipway.marker, slipway.token, slipway.token_acl, slipway.slot; \
+                      DROP FUNCTION IF EXISTS slipway.fence()";
         connection.run("dropping the tables of schema slipway", tables).await
     };
     connection.transaction("removing the record", "", Box::pin(work)).await
 }
 
-/// Lets go of the target, if it is this migration's: the marker table goes, and another migration may take the record
+/// Lets go of a fenced side, if it is this migration's: the marker table goes, and another migration may take the record
 /// over. The fence stays, and with it the note of what it took away.
-pub async fn release_target(
+pub async fn release(
     connection: &Connection,
     _permit: &Permit<'_>,
     migration: &Holding,
 ) -> Result<(), Fault> {
-    expect(connection, Side::Target)?;
     let work = async {
         lock(connection).await?;
-        if is_ours(connection, migration).await? {
-            let release = "DROP TABLE IF EXISTS slipway.marker; UPDATE slipway.token SET uid = ''";
-            connection.run("releasing the target", release).await?;
+        let Some(holder) = held(connection, migration).await? else { return Ok(()) };
+        if holder == Holder::Side(connection.side()) {
+            return Err(Fault::Bug(format!("{} was to be released while it is the writer", connection.at())));
         }
-        Ok(())
+        let release = "DROP TABLE IF EXISTS slipway.marker; UPDATE slipway.token SET uid = ''";
+        connection.run("releasing a side", release).await
     };
-    connection.transaction("releasing the target", "", Box::pin(work)).await
+    connection.transaction("releasing a side", "", Box::pin(work)).await
+}
+
+/// Whose record a side has and what its row says; `None` where there is none.
+pub async fn recorded(connection: &Connection) -> Result<Option<Recorded>, Fault> {
+    let there = "SELECT to_regclass('slipway.token') IS NOT NULL";
+    if !connection.row("looking for slipway.token", there, &[]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {}, migration, uid FROM slipway.token", Token::COLUMNS);
+    let rows = connection.query("reading slipway.token", &sql, &[]).await?;
+    Ok(rows.first().map(|row| Recorded {
+        migration: row.get("migration"),
+        uid: row.get("uid"),
+        token: Token::from_row(row, 0),
+    }))
 }
 
 /// Remembers that a slot is this migration's.
@@ -136,7 +173,7 @@ pub async fn drop_slot(connection: &Connection, _permit: &Permit<'_>, name: &str
 
 /// Keeps everyone else from the record until the transaction ends.
 pub(super) async fn lock(connection: &Connection) -> Result<(), Fault> {
-    connection.query("waiting for another change of the record", LOCK, &[]).await.map(|_| ())
+    connection.run("waiting for another change of the record", LOCK).await
 }
 
 /// A call for the one side that reached the other would be a mistake of ours.
@@ -156,7 +193,7 @@ pub(super) async fn make(
     rights: &[&str],
 ) -> Result<(), Fault> {
     lock(connection).await?;
-    if let Some((other, uid)) = claimed(connection).await?
+    if let Some(Recorded { migration: other, uid, .. }) = recorded(connection).await?
         && uid != migration.uid
         && !uid.is_empty()
     {
@@ -184,19 +221,10 @@ pub(super) async fn make(
     grant_marker(connection, &migration.dms_role, rights).await
 }
 
-/// Name and uid of the migration that holds this database, if one does.
-async fn claimed(connection: &Connection) -> Result<Option<(String, String)>, Fault> {
-    let there = "SELECT to_regclass('slipway.token') IS NOT NULL";
-    if !connection.row("looking for slipway.token", there, &[]).await?.get::<_, bool>(0) {
-        return Ok(None);
-    }
-    let token = "SELECT migration, uid FROM slipway.token";
-    let rows = connection.query("reading slipway.token", token, &[]).await?;
-    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
-}
-
-async fn is_ours(connection: &Connection, migration: &Holding) -> Result<bool, Fault> {
-    Ok(claimed(connection).await?.is_some_and(|(_, uid)| uid == migration.uid))
+/// The row's holder, if the record is this migration's.
+async fn held(connection: &Connection, migration: &Holding) -> Result<Option<Holder>, Fault> {
+    let found = recorded(connection).await?;
+    Ok(found.filter(|found| found.uid == migration.uid).map(|found| found.token.holder))
 }
 
 /// Grants only what is missing: a grant rewrites the catalog even if it changes nothing.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::connect::Connection;
-use super::guarded::{Epoch, guarded, not_the_writer};
+use super::guarded::{Epoch, guarded, not_writable};
 use super::selection::Selection;
 use super::token::Guard;
 use crate::api::condition::Reason;
@@ -141,7 +141,7 @@ pub async fn move_sequences(
             set(to, &new, &wanted, &behind).await?;
             Ok((wanted, behind.len()))
         };
-        let allowed = not_the_writer(to);
+        let allowed = not_writable(to.side());
         let (wanted, set) =
             guarded(to, guard, Epoch::UpTo, &allowed, "setting the sequences", Box::pin(set)).await?;
         let reached = positions(to, &new).await?;

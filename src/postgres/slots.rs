@@ -7,7 +7,7 @@ use tokio_postgres::types::PgLsn;
 
 use super::connect::Connection;
 use super::guarded::{Epoch, guarded, locked};
-use super::token::{Guard, ReverseStart};
+use super::token::{Guard, Holder, ReverseStart};
 use crate::api::condition::Reason;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -77,7 +77,7 @@ pub async fn create_slot(
         connection.query("noting a replication slot", sql, &[&slot]).await?;
         Ok(false)
     };
-    if guarded(connection, guard, Epoch::Exactly, &["fenced"], doing, note).await? {
+    if guarded(connection, guard, Epoch::Exactly, &[Holder::Fenced], doing, note).await? {
         return Ok(());
     }
     let make = async {
@@ -94,7 +94,7 @@ pub async fn create_slot(
         let make = "SELECT pg_create_logical_replication_slot($1::text::name, $2::text::name)";
         connection.query(doing, make, &[&slot, &PLUGIN]).await.map(|_| ())
     };
-    match locked(connection, guard, &["fenced"], doing, make).await {
+    match locked(connection, guard, &[Holder::Fenced], doing, make).await {
         Err(Fault::Again(why)) => Err(Fault::Again(format!("{why}{}", waits_for(connection).await))),
         done => done,
     }
@@ -138,7 +138,7 @@ pub async fn drop_move_slot(
         let forget = "DELETE FROM slipway.slot WHERE name = $1";
         connection.query("forgetting a replication slot", forget, &[&slot]).await.map(|_| ())
     };
-    let allowed = ["fenced", "refused", connection.side().other().as_str()];
+    let allowed = [Holder::Fenced, Holder::Refused, Holder::Side(connection.side().other())];
     locked(connection, guard, &allowed, doing, work).await
 }
 
@@ -174,7 +174,7 @@ pub async fn arm(
         Ok(found.confirmed)
     };
     // This commits synchronously, so whatever committed there before without waiting for the disk is on disk after it.
-    let confirmed = guarded(to, guard, Epoch::Exactly, &["fenced"], doing, touch).await?;
+    let confirmed = guarded(to, guard, Epoch::Exactly, &[Holder::Fenced], doing, touch).await?;
     let lsn: PgLsn =
         to.row("reading the end of the log", "SELECT pg_current_wal_flush_lsn()", &[]).await?.get(0);
     if confirmed.is_none_or(|confirmed| confirmed > lsn) {
@@ -194,7 +194,7 @@ pub async fn arm(
         }
         Ok(())
     };
-    guarded(from, guard, Epoch::Exactly, &["none"], doing, write).await?;
+    guarded(from, guard, Epoch::Exactly, &[Holder::None], doing, write).await?;
     Ok(ReverseStart { slot: slot.to_owned(), lsn })
 }
 

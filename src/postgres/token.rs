@@ -1,6 +1,7 @@
 //! The row that decides who may write: its words, and under which decision it may be changed.
 
 use jiff::SignedDuration;
+use tokio_postgres::Row;
 use tokio_postgres::types::PgLsn;
 
 use super::record::Holding;
@@ -62,6 +63,32 @@ pub struct Token {
     pub reverse: Option<ReverseStart>,
 }
 
+impl Token {
+    /// What [`Self::from_row`] reads, in order.
+    pub(super) const COLUMNS: &str = "holder, epoch, fence_id, \
+         extract(epoch FROM clock_timestamp() - since)::float8, reverse_slot, reverse_lsn";
+
+    /// A row as it is when its side's record was just made.
+    pub fn fresh(holder: Holder) -> Self {
+        Self { holder, epoch: 0, fence_id: None, age: SignedDuration::ZERO, reverse: None }
+    }
+
+    /// From [`Self::COLUMNS`], of which the first is the row's column `first`.
+    pub(super) fn from_row(row: &Row, first: usize) -> Self {
+        let reverse: (Option<String>, Option<PgLsn>) = (row.get(first + 4), row.get(first + 5));
+        Self {
+            holder: Holder::parse(row.get(first)),
+            epoch: row.get(first + 1),
+            fence_id: row.get(first + 2),
+            age: SignedDuration::try_from_secs_f64(row.get(first + 3)).unwrap_or(SignedDuration::ZERO),
+            reverse: match reverse {
+                (Some(slot), Some(lsn)) => Some(ReverseStart { slot, lsn }),
+                _ => None,
+            },
+        }
+    }
+}
+
 /// Where the replication of the way back begins: nothing before this position is to be carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReverseStart {
@@ -90,4 +117,6 @@ pub enum ClaimAs {
     Fenced,
     /// Never to be opened by an earlier decision.
     Refused,
+    /// Whatever it is, it stays so: only the decision's number is raised.
+    Unchanged,
 }

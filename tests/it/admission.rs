@@ -20,8 +20,8 @@ fn cases() -> Vec<Case> {
         ("goal Plan", |o| o["spec"]["goal"] = json!("Plan"), None),
         ("no goal", |o| drop(remove(o, "/spec", "goal")), Some("spec.goal: Required value")),
         (
-            "a goal to come",
-            |o| o["spec"]["goal"] = json!("CutOver"),
+            "a goal that is none",
+            |o| o["spec"]["goal"] = json!("Rollback"),
             Some("spec.goal: Unsupported value: \"CutOver\""),
         ),
         (
@@ -179,6 +179,63 @@ fn cases() -> Vec<Case> {
             |o| o["spec"]["alarms"]["snsTopicARN"] = json!("alerts"),
             Some("spec.alarms.snsTopicARN"),
         ),
+        ("CutOver", |o| o["spec"]["goal"] = json!("CutOver"), None),
+        (
+            "CutOver without a connection",
+            |o| {
+                o["spec"]["goal"] = json!("CutOver");
+                remove(o, "/spec/cutover", "connection");
+            },
+            Some("spec.cutover.connection: goals CutOver and Finish need it"),
+        ),
+        (
+            "CutOver with nothing about it",
+            |o| {
+                o["spec"]["goal"] = json!("Finish");
+                remove(o, "/spec", "cutover");
+            },
+            Some("spec.cutover.connection: goals CutOver and Finish need it"),
+        ),
+        (
+            "two connections",
+            |o| {
+                let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf";
+                o["spec"]["cutover"]["connection"]["secret"] = json!({"secretARN": arn});
+            },
+            Some("exactly one of secret and multiHost"),
+        ),
+        (
+            "a secret that is none of Secrets Manager",
+            |o| o["spec"]["cutover"]["connection"] = json!({"secret": {"secretARN": "app"}}),
+            Some("spec.cutover.connection.secret.secretARN"),
+        ),
+        (
+            "an outage too short to be one",
+            |o| o["spec"]["cutover"]["maxWriteOutage"] = json!("1s"),
+            Some("spec.cutover.maxWriteOutage must be between 5s and 10m"),
+        ),
+        (
+            "a window that ends before it begins",
+            |o| {
+                o["spec"]["cutover"]["notBefore"] = json!("2026-12-01T02:00:00Z");
+                o["spec"]["cutover"]["notAfter"] = json!("2026-12-01T01:00:00Z");
+            },
+            Some("notBefore must be earlier than notAfter"),
+        ),
+        ("attempt 0", |o| o["spec"]["attempt"] = json!(0), Some("spec.attempt")),
+        (
+            "an invariant without a question",
+            |o| o["spec"]["verification"] = json!({"invariants": [{"name": "money", "sql": ""}]}),
+            Some("spec.verification.invariants[0].sql"),
+        ),
+        (
+            "two invariants of one name",
+            |o| {
+                let one = json!({"name": "money", "sql": "SELECT 1"});
+                o["spec"]["verification"] = json!({"invariants": [one, one]});
+            },
+            Some("Duplicate value"),
+        ),
         (
             "another deletion policy",
             |o| o["spec"]["deletionPolicy"] = json!("Orphan"),
@@ -280,11 +337,24 @@ async fn transitions(api: &Api<DynamicObject>, wrong: &mut Vec<String>) {
         Some("cannot change once replication exists"),
     )
     .await;
+    expect("a lower attempt", json!({"spec": {"attempt": 1}}), None).await;
+    expect("the cutover", json!({"spec": {"goal": "CutOver"}}), None).await;
+    expect("back from it", json!({"spec": {"goal": "Replicate"}}), None).await;
+    expect("the brake", json!({"spec": {"abortAttempt": 1}}), None).await;
+    expect("the end", json!({"spec": {"goal": "Finish"}}), None).await;
     expect("suspend", json!({"spec": {"suspend": true}}), None).await;
     expect(
         "another host after a failover",
         json!({"spec": {"source": {"endpoint": {"host": "pg02.bank.example"}}}}),
         None,
+    )
+    .await;
+    let status = json!({"status": {"pointOfNoReturnAt": "2026-11-23T13:00:00Z"}});
+    api.patch_status(name, &params, &Patch::Merge(status)).await.unwrap();
+    expect(
+        "back after the point of no return",
+        json!({"spec": {"goal": "CutOver"}}),
+        Some("only Finish is possible"),
     )
     .await;
 }

@@ -3,6 +3,7 @@
 
 mod admission;
 mod crash;
+mod cutover;
 mod deletion;
 mod demo;
 mod house;

@@ -45,7 +45,7 @@ fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault>
     }))
 }
 
-fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
+pub(crate) fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
     let alarms = forward::ours(&aws.alarms);
     if !alarms.is_empty() {
         return Some(Found::Do(Step::DeleteAlarms(alarms)));

@@ -99,6 +99,8 @@ impl Scene {
                 target: Ok(("rds.example".into(), 5432)),
             },
             database: Sides { source: Ok(server(1)), target: Ok(server(2)) },
+            standing: Sides::default(),
+            precheck: Sides::default(),
             replication_login: Sides { source: Ok(()), target: Ok(()) },
             aws: Ok(AwsSeen::default()),
             memory: MemorySeen::default(),

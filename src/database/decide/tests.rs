@@ -1,5 +1,6 @@
 //! Decisions as tables, walks and products over small worlds. `Scene` knows the types; the cases do not.
 
+mod moving;
 mod worlds;
 
 use jiff::SignedDuration;
@@ -13,7 +14,7 @@ use crate::database::decide::{Phase, State, Step};
 use crate::database::goal::Goal;
 use crate::database::plan::steps;
 use crate::fault::Fault;
-use crate::postgres::{Record, Slot, TableKind};
+use crate::postgres::{Holder, Record, Slot, TableKind, Token};
 use crate::side::{Side, Sides};
 
 #[test]
@@ -191,7 +192,7 @@ fn blockers() -> Vec<(Reason, Bend)> {
             s.on(Side::Target).record = Record::Present {
                 migration: "other/one".into(),
                 uid: "u-2".into(),
-                holder: "fenced".into(),
+                token: Token::fresh(Holder::Fenced),
                 system_identifier: 2,
                 slots: vec![],
             };
@@ -456,7 +457,7 @@ fn a_released_target_is_taken_over_and_anothers_is_not() {
             s.on(Side::Target).record = Record::Present {
                 migration: "default/payments-db".into(),
                 uid: uid.into(),
-                holder: "fenced".into(),
+                token: Token::fresh(Holder::Fenced),
                 system_identifier: 2,
                 slots: vec![],
             };

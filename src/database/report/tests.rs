@@ -6,6 +6,7 @@ use super::{REFRESH_EVERY, clip, is_due, is_news, status};
 use crate::api::condition::{READY, RECONCILING, Reason, STALLED};
 use crate::api::database::DatabaseMigrationStatus;
 use crate::database::decide::scene::Scene;
+use crate::database::outage::Spans;
 use crate::fault::{Blocked, Fault};
 use crate::side::Side;
 
@@ -13,7 +14,7 @@ use crate::side::Side;
 type Bend = fn(&mut Scene);
 
 fn report(scene: &Scene, previous: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
-    status(&scene.goal, &scene.seen, &scene.decide(), previous, Some(1))
+    status(&scene.goal, &scene.seen, &scene.decide(), &Spans::default(), previous, Some(1))
 }
 
 fn truth<'a>(status: &'a DatabaseMigrationStatus, kind: &str) -> &'a str {

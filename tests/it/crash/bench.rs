@@ -49,10 +49,11 @@ impl Bench {
     pub async fn begin_at_once(test: &str) -> Self {
         let mut journey = Box::pin(Journey::begin(test)).await;
         let load = Load::start(&Config {
-            login: journey.sandbox.bank.source.app.clone(),
+            logins: vec![journey.sandbox.bank.source.app.clone()],
             clients: 2,
             writes_per_second: 20,
             seed: 1,
+            journal: None,
         });
         journey.start_operator();
         Self { journey, clean: Clean::default(), others: Lines::new(), load }

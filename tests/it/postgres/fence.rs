@@ -72,10 +72,10 @@ async fn the_fence_stops_every_road_and_can_be_built_twice() {
     assert_eq!(after.writers, Vec::<String>::new());
     assert_eq!(after.application_sessions, 0);
     assert_eq!(after.missing_privileges, Vec::<String>::new());
-    let Record::Present { migration: resource, uid, holder, system_identifier, slots } = after.record else {
+    let Record::Present { migration: resource, uid, token, system_identifier, slots } = after.record else {
         panic!("no record");
     };
-    assert_eq!((resource.as_str(), uid.as_str(), holder.as_str()), ("bank/fenced", "uid-1", "fenced"));
+    assert_eq!((resource.as_str(), uid.as_str(), token.holder.as_str()), ("bank/fenced", "uid-1", "fenced"));
     assert_eq!(system_identifier, after.identity.system_identifier);
     assert_eq!(slots, Vec::<String>::new());
 

@@ -5,7 +5,7 @@ use slipway::fault::Fault;
 use slipway::postgres::Record;
 use slipway::postgres::fence_target;
 use slipway::postgres::observe;
-use slipway::postgres::{drop_slot, drop_source_record, note_slot, prepare_source, release_target};
+use slipway::postgres::{Holder, drop_record, drop_slot, note_slot, prepare_source, release};
 use slipway::side::Side;
 
 use super::server::{Database, everything, leadership};
@@ -22,13 +22,13 @@ async fn the_sources_record_is_made_once_and_removed_by_its_own_migration_alone(
     let leadership = leadership().await;
     let permit = leadership.permit();
     let (ours, theirs) = (database.migration("uid-1"), database.migration("uid-2"));
-    drop_source_record(&connection, &permit, &ours).await.unwrap();
+    drop_record(&connection, &permit, &ours).await.unwrap();
     for _ in 0..2 {
         prepare_source(&connection, &permit, &ours).await.unwrap();
     }
     let server = observe(&connection, &database.question()).await.unwrap();
     assert!(
-        matches!(&server.record, Record::Present { uid, holder, .. } if uid == "uid-1" && holder == "source"),
+        matches!(&server.record, Record::Present { uid, token, .. } if uid == "uid-1" && token.holder == Holder::Side(Side::Source)),
         "{:?}",
         server.record
     );
@@ -42,9 +42,9 @@ async fn the_sources_record_is_made_once_and_removed_by_its_own_migration_alone(
         matches!(&fault, Fault::Blocked(b) if b.reason == Reason::OtherMigration && b.message.contains("uid-1")),
         "{fault:?}"
     );
-    drop_source_record(&connection, &permit, &theirs).await.unwrap();
+    drop_record(&connection, &permit, &theirs).await.unwrap();
     assert_eq!(tables(&database).await, ["marker", "slot", "token", "token_acl"]);
-    drop_source_record(&connection, &permit, &ours).await.unwrap();
+    drop_record(&connection, &permit, &ours).await.unwrap();
     assert_eq!(tables(&database).await, Vec::<String>::new());
     prepare_source(&connection, &permit, &theirs).await.unwrap();
 }
@@ -85,13 +85,13 @@ async fn only_slots_that_were_noted_are_dropped() {
 
     let fault = drop_slot(&connection, &permit, "slots_theirs").await.unwrap_err();
     assert!(matches!(&fault, Fault::Blocked(b) if b.reason == Reason::NotOurs), "{fault:?}");
-    let fault = drop_source_record(&connection, &permit, &migration).await.unwrap_err();
+    let fault = drop_record(&connection, &permit, &migration).await.unwrap_err();
     assert!(matches!(&fault, Fault::Wait(message) if message.contains("slots_ours")), "{fault:?}");
     for _ in 0..2 {
         drop_slot(&connection, &permit, "slots_ours").await.unwrap();
     }
     drop_slot(&connection, &permit, "slots_never_there").await.unwrap();
-    drop_source_record(&connection, &permit, &migration).await.unwrap();
+    drop_record(&connection, &permit, &migration).await.unwrap();
     drop_slot(&connection, &permit, "slots_ours").await.unwrap();
     database.admin.batch_execute("SELECT pg_drop_replication_slot('slots_theirs')").await.unwrap();
 }
@@ -104,10 +104,10 @@ async fn deletion_takes_the_targets_marker_and_leaves_its_fence() {
     let permit = leadership.permit();
     let migration = database.migration("uid-1");
     fence_target(&connection, &permit, &migration, &everything()).await.unwrap();
-    release_target(&connection, &permit, &database.migration("uid-2")).await.unwrap();
+    release(&connection, &permit, &database.migration("uid-2")).await.unwrap();
     assert_eq!(tables(&database).await, ["marker", "slot", "token", "token_acl"]);
     for _ in 0..2 {
-        release_target(&connection, &permit, &migration).await.unwrap();
+        release(&connection, &permit, &migration).await.unwrap();
     }
     assert_eq!(tables(&database).await, ["slot", "token", "token_acl"]);
     assert!(database.server.client("deleted", "deleted_app").await.is_err());

@@ -127,6 +127,13 @@ CREATE TABLE audit (
 CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_detail ON audit USING gin (detail jsonb_path_ops);
 
+-- One row for each request that was carried out, in the transaction that did it, under the key that its client chose. A
+-- client that got no answer sends the request again with the same key: it is carried out once, or refused as known.
+CREATE TABLE requests (
+  key  uuid PRIMARY KEY,
+  at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- Two triggers that a replication must not fire again: the first would count twice, the second would write twice.
 CREATE FUNCTION account_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

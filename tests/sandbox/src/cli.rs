@@ -37,8 +37,10 @@ pub enum Verb {
     Operator(Of),
     /// Make AWS misbehave: `fault --dir DIR list` shows what is in force, `fault --dir DIR help` what can be said.
     Fault(Fault),
-    /// Write to the source as the bank's application would.
+    /// Write as the bank's application would, to whichever side takes its writes.
     Load(Load),
+    /// Compare a load's journal with the database that takes the application's writes: is each write there once?
+    Journal(JournalCheck),
     /// Compare every row of source and target, under load or not.
     Check(Of),
     /// Carry the example's database from one server to the other, from nothing, and prove the copy equal.
@@ -93,6 +95,20 @@ pub struct Load {
     /// For how many seconds; without it, until Ctrl-C.
     #[arg(long = "for", value_name = "SECONDS")]
     pub seconds: Option<u64>,
+    /// Where each write is put down before it goes out; DIR/load.journal if left out.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+}
+
+/// Flags of `journal`.
+#[derive(Debug, Args)]
+pub struct JournalCheck {
+    /// The sandbox's directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// The journal; DIR/load.journal if left out.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
 }
 
 /// Flags of `demo`.
@@ -155,6 +171,7 @@ pub async fn run(cli: Cli) -> Result<(), String> {
         Verb::Operator(of) => operator::operator(&of.dir).await,
         Verb::Fault(flags) => fault::fault(&flags).await,
         Verb::Load(flags) => load::load(&flags).await,
+        Verb::Journal(flags) => load::journal(&flags).await,
         Verb::Check(of) => check::check(&of.dir).await,
         Verb::Demo(flags) => Box::pin(demo::run(&flags)).await,
     }

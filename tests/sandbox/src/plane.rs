@@ -85,6 +85,9 @@ pub struct Task {
     pub selections: Vec<Selection>,
     /// The settings obeyed.
     pub settings: Settings,
+    /// A task whose role loses its rights or its login waits until they are back; else it ends by an error. Neither way
+    /// does it skip what it may not do.
+    pub waits_for_rights: bool,
 }
 
 /// How a task is started.

@@ -130,7 +130,13 @@ impl Server {
 
     /// Connection string of the superuser, over the socket in the data directory; also good for `psql`.
     pub fn superuser_dsn(&self, database: &str) -> String {
-        format!("host={} port={} user={SUPERUSER} dbname={database}", self.data.display(), self.port)
+        self.socket_dsn(SUPERUSER, database)
+    }
+
+    /// Connection string of any role over that socket, without a password: whoever can enter the data directory could be
+    /// the superuser as well.
+    pub fn socket_dsn(&self, role: &str, database: &str) -> String {
+        format!("host={} port={} user={role} dbname={database}", self.data.display(), self.port)
     }
 
     /// Stops in an orderly way, ending all sessions, and starts again with the same data and port.
@@ -192,7 +198,7 @@ impl Server {
         self.write(
             "pg_hba.conf",
             &format!(
-                "local   all         {SUPERUSER}                trust\n\
+                "local   all         all                     trust\n\
                  hostssl all         all       127.0.0.1/32  scram-sha-256\n\
                  hostssl replication all       127.0.0.1/32  scram-sha-256\n"
             ),

@@ -83,17 +83,21 @@ pub struct Switches {
     pub test_while_testing: bool,
     /// Stopped tasks go on publishing their last metrics.
     pub stopped_tasks_publish: bool,
+    /// A task whose role lost its rights or its login tries until they are back, instead of ending by an error. It is
+    /// said to a task when it starts.
+    pub task_waits_for_rights: bool,
 }
 
 impl Switches {
     /// Every switch by name.
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 7] = [
         "empty-list-for-nothing",
         "vpc-role-missing",
         "start-refused-once-after-test",
         "failed-shows-stopped",
         "test-while-testing",
         "stopped-tasks-publish",
+        "task-waits-for-rights",
     ];
 
     /// Sets one by name; false if there is none of that name.
@@ -105,6 +109,7 @@ impl Switches {
             "failed-shows-stopped" => &mut self.failed_shows_stopped,
             "test-while-testing" => &mut self.test_while_testing,
             "stopped-tasks-publish" => &mut self.stopped_tasks_publish,
+            "task-waits-for-rights" => &mut self.task_waits_for_rights,
             _ => return false,
         };
         *switch = on;

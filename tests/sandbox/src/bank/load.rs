@@ -2,6 +2,10 @@
 //!
 //! What it writes follows from the seed; in which order the sessions come does not. Two sums hold at every moment:
 //! the amounts of all entries make zero, and the balances of all accounts what they made before.
+//!
+//! It finds the writer as a driver with several hosts does: a session goes to the first host that lets it in. Each write
+//! has a key and is put down in a [`Journal`] before it goes out; one whose answer was lost is sent again with its key
+//! before the session does anything else.
 
 mod writes;
 
@@ -15,24 +19,29 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::journal::{Journal, Key, Word};
 use crate::postgres::{Error, Login, describe};
-use writes::{Kind, Statements};
+use writes::{Done, Kind, Statements, Write};
 
 /// An answer that takes longer is given up, and its session with it, as a connection pool would.
 const PATIENCE: Duration = Duration::from_secs(10);
-const RECONNECT: Duration = Duration::from_millis(200);
+const RECONNECT: Duration = Duration::from_millis(100);
+/// How long a load that was told to stop goes on asking what became of writes whose answer was lost.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// What load to make.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The application's login.
-    pub login: Login,
+    /// The application's logins, one for each host, in the order in which they are tried.
+    pub logins: Vec<Login>,
     /// Sessions.
     pub clients: u32,
     /// Transactions per second, of all sessions together. Sessions that fall behind don't catch up.
     pub writes_per_second: u32,
     /// Where the choice of writes begins.
     pub seed: u64,
+    /// Where each write is put down; without one, nobody can check the load afterwards.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// What a load has done.
@@ -50,8 +59,10 @@ pub struct Totals {
     pub empty: u64,
     /// Refused by the database: not done.
     pub refused: u64,
-    /// The answer was lost: done once or not at all.
+    /// The answer was lost: done once or not at all. A write counts once for each answer that was lost.
     pub unknown: u64,
+    /// Writes that were sent again and found done.
+    pub present: u64,
     /// Attempts to open a session again after one was lost or refused.
     pub reconnects: u64,
     /// The last error, of whatever kind.
@@ -74,6 +85,7 @@ struct Counters {
     empty: AtomicU64,
     refused: AtomicU64,
     unknown: AtomicU64,
+    present: AtomicU64,
     reconnects: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -92,9 +104,16 @@ impl Load {
         let (stop, stopped) = watch::channel(false);
         let clients = config.clients.max(1);
         let pause = Duration::from_secs(1) * clients / config.writes_per_second.max(1);
+        let run = run();
         let sessions = (0..clients).map(|number| {
             let session = Session {
-                login: config.login.clone(),
+                logins: config.logins.clone(),
+                journal: config.journal.clone(),
+                run,
+                number: u16::try_from(number).unwrap_or(u16::MAX),
+                written: 0,
+                pending: None,
+                connection: None,
                 counters: Arc::clone(&counters),
                 dice: writes::Dice::new(config.seed, number),
                 pause,
@@ -121,6 +140,7 @@ impl Load {
             empty,
             refused,
             unknown,
+            present,
             reconnects,
             last_error,
         } = &*self.counters;
@@ -132,12 +152,14 @@ impl Load {
             empty: empty.load(Relaxed),
             refused: refused.load(Relaxed),
             unknown: unknown.load(Relaxed),
+            present: present.load(Relaxed),
             reconnects: reconnects.load(Relaxed),
             last_error: last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
-    /// Lets every session finish the write in hand, and says what was done in all.
+    /// Lets every session finish the write in hand and find out about one whose answer was lost, and says what was done
+    /// in all.
     pub async fn stop(mut self) -> Totals {
         self.stop.send_replace(true);
         for session in self.sessions.drain(..) {
@@ -167,84 +189,172 @@ impl Counters {
 }
 
 struct Session {
-    login: Login,
+    logins: Vec<Login>,
+    journal: Option<Arc<Journal>>,
+    run: u32,
+    number: u16,
+    written: u64,
+    /// A write whose answer was lost.
+    pending: Option<Write>,
+    connection: Option<(Client, Statements)>,
     counters: Arc<Counters>,
     dice: writes::Dice,
     pause: Duration,
     offset: Duration,
 }
 
+/// What became of one attempt.
+enum Outcome {
+    Done(Done),
+    Refused,
+    Unknown,
+}
+
 impl Session {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut ticks = interval_at(Instant::now() + self.offset, self.pause.max(Duration::from_micros(100)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut connection: Option<(Client, Statements)> = None;
         let mut first = true;
+        let mut end: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 // An error means that the load's value was dropped, which stops it too.
-                _ = stopped.wait_for(|stop| *stop) => return,
+                _ = stopped.wait_for(|stop| *stop), if end.is_none() => {
+                    end = Some(Instant::now() + LAST_WORDS);
+                }
             }
-            let (client, statements) = match &mut connection {
-                Some((client, statements)) => (client, &*statements),
-                none => {
-                    if !std::mem::take(&mut first) {
-                        self.counters.reconnects.fetch_add(1, Relaxed);
-                    }
-                    match self.connect().await {
-                        Ok(made) => {
-                            let (client, statements) = none.insert(made);
-                            (client, &*statements)
-                        }
-                        Err(error) => {
-                            self.counters.failed(error.to_string());
-                            sleep(RECONNECT).await;
-                            continue;
-                        }
+            if end.is_some_and(|end| self.pending.is_none() || Instant::now() > end) {
+                return;
+            }
+            if self.connection.is_none() {
+                if !std::mem::take(&mut first) {
+                    self.counters.reconnects.fetch_add(1, Relaxed);
+                }
+                match self.connect().await {
+                    Ok(made) => self.connection = Some(made),
+                    Err(error) => {
+                        self.counters.failed(error.to_string());
+                        sleep(RECONNECT).await;
+                        continue;
                     }
                 }
-            };
-            // Boxed: a transfer holds many statements at once, and each session its own.
-            let write = Box::pin(writes::one(client, statements, &mut self.dice));
-            let outcome = timeout(PATIENCE, write).await;
-            let keep = match outcome {
-                Ok(Ok((kind, rows))) => {
-                    self.counters.acknowledged(kind, rows);
-                    true
-                }
-                Ok(Err(error)) => {
-                    let lost = is_unknown(&error);
-                    let counter = if lost { &self.counters.unknown } else { &self.counters.refused };
-                    counter.fetch_add(1, Relaxed);
-                    self.counters.failed(describe(&error));
-                    !lost
-                }
-                Err(_) => {
-                    self.counters.unknown.fetch_add(1, Relaxed);
-                    self.counters.failed(format!("no answer from {} in {PATIENCE:?}", self.login));
-                    false
-                }
-            };
-            if !keep {
-                connection = None;
+            }
+            if let Err(error) = self.write().await {
+                // What can't be put down must not be sent.
+                self.counters.failed(format!("writing the journal: {error}"));
+                return;
             }
         }
     }
 
-    async fn connect(&self) -> Result<(Client, Statements), Error> {
+    /// One attempt at the write that is open, or at a new one.
+    async fn write(&mut self) -> std::io::Result<()> {
+        let Some((client, statements)) = &mut self.connection else { return Ok(()) };
+        let earlier = self.pending.take();
+        let is_new = earlier.is_none();
+        let write = earlier.unwrap_or_else(|| {
+            self.written += 1;
+            Write::draw(Key::new(self.run, self.number, self.written), &mut self.dice)
+        });
+        let note = |word| self.journal.as_ref().map_or(Ok(()), |journal| journal.note(write.key, word));
+        if is_new {
+            note(Word::Sent)?;
+        }
+        // Boxed: a transfer holds many statements at once, and each session its own.
         let attempt = async {
-            let client = self.login.connect("bank load").await?;
-            let statements = Statements::prepare(&client).await;
-            let statements =
-                statements.map_err(Error::sql(format!("preparing the load as {}", self.login)))?;
-            Ok((client, statements))
+            if is_new {
+                Box::pin(writes::first(client, statements, &write)).await
+            } else {
+                Box::pin(writes::again(client, statements, &write)).await
+            }
         };
-        timeout(PATIENCE, attempt).await.unwrap_or_else(|_| {
-            let cause = format!("no answer in {PATIENCE:?}");
-            Err(Error::Sql { attempt: format!("connecting as {}", self.login), cause })
-        })
+        let (outcome, keep) = match timeout(PATIENCE, attempt).await {
+            Ok(Ok(done)) => (Outcome::Done(done), true),
+            Ok(Err(error)) => {
+                self.counters.failed(describe(&error));
+                let unknown = is_unknown(&error);
+                // What was refused this time says nothing about the time before.
+                let outcome = if unknown || !is_new { Outcome::Unknown } else { Outcome::Refused };
+                (outcome, !unknown && !is_elsewhere(&error))
+            }
+            Err(_) => {
+                self.counters.failed(format!("no answer in {PATIENCE:?}"));
+                (Outcome::Unknown, false)
+            }
+        };
+        if !keep {
+            self.connection = None;
+        }
+        match outcome {
+            Outcome::Done(Done::Now(kind, rows)) => {
+                note(Word::Acknowledged)?;
+                self.counters.acknowledged(kind, rows);
+            }
+            Outcome::Done(Done::Before) => {
+                note(Word::Present)?;
+                self.counters.present.fetch_add(1, Relaxed);
+            }
+            Outcome::Refused => {
+                note(Word::Refused)?;
+                self.counters.refused.fetch_add(1, Relaxed);
+            }
+            Outcome::Unknown => {
+                note(Word::Unknown)?;
+                self.counters.unknown.fetch_add(1, Relaxed);
+                self.pending = Some(write);
+            }
+        }
+        Ok(())
     }
+
+    async fn connect(&self) -> Result<(Client, Statements), Error> {
+        let client = writer(&self.logins, "bank load").await?;
+        let statements = timeout(PATIENCE, Statements::prepare(&client)).await;
+        let attempt = "preparing the load";
+        match statements {
+            Ok(statements) => Ok((client, statements.map_err(Error::sql(attempt))?)),
+            Err(_) => Err(no_answer(attempt)),
+        }
+    }
+}
+
+/// Logs in where the application is let in and may write: the first of several hosts.
+pub async fn writer(logins: &[Login], application: &str) -> Result<Client, Error> {
+    let mut refused = Vec::new();
+    for login in logins {
+        let attempt = async {
+            let client = login.connect(application).await?;
+            let may = "SELECT has_table_privilege('public.requests', 'INSERT')";
+            let asked = client.query_one(may, &[]).await;
+            let may: bool = asked.map_err(Error::sql(format!("asking {login} what it may do")))?.get(0);
+            let cause = "it may not write there".to_owned();
+            if may { Ok(client) } else { Err(Error::Sql { attempt: format!("writing as {login}"), cause }) }
+        };
+        match timeout(PATIENCE, attempt).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => refused.push(error.to_string()),
+            Err(_) => refused.push(no_answer(&format!("connecting as {login}")).to_string()),
+        }
+    }
+    Err(Error::Sql { attempt: "looking for the writer".to_owned(), cause: refused.join("; ") })
+}
+
+fn no_answer(attempt: &str) -> Error {
+    Error::Sql { attempt: attempt.to_owned(), cause: format!("no answer in {PATIENCE:?}") }
+}
+
+/// A number that no other run has: the keys of two loads must not meet.
+fn run() -> u32 {
+    let nanoseconds =
+        jiff::Timestamp::now().as_nanosecond().unsigned_abs() ^ u128::from(std::process::id()) << 20;
+    u32::try_from((nanoseconds ^ nanoseconds >> 32) & 0xFFFF_FFFF).unwrap_or(0)
+}
+
+/// Does it say that this host no longer takes writes? Then the writer may be another.
+fn is_elsewhere(error: &tokio_postgres::Error) -> bool {
+    let not_here = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::READ_ONLY_SQL_TRANSACTION];
+    error.code().is_some_and(|state| not_here.contains(state))
 }
 
 /// Was it possibly carried out? Any error that is not a plain refusal leaves that open: the session broke (08), or an

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod moved;
+
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -219,7 +221,8 @@ async fn the_load_writes_everything_keeps_its_sums_and_survives_lost_sessions() 
     );
     for table in tables.await.unwrap() {
         let count = number(&admin, &format!("SELECT count(*) FROM {}", table.get::<_, &str>(0))).await;
-        assert!(count > 0);
+        // Nobody has asked for anything yet.
+        assert_eq!(count > 0, table.get::<_, &str>(0) != "requests");
         rows += count;
     }
     assert!(rows >= 200_000, "{rows}");
@@ -233,7 +236,8 @@ async fn the_load_writes_everything_keeps_its_sums_and_survives_lost_sessions() 
         pair.bank.source.app.dsn(&ca)
     })
     .unwrap();
-    let load = Load::start(&Config { login, clients: 4, writes_per_second: 400, seed: 1 });
+    let config = Config { logins: vec![login], clients: 4, writes_per_second: 400, seed: 1, journal: None };
+    let load = Load::start(&config);
     let past = async |wanted: u64| {
         let reached = async {
             while load.acknowledged() < wanted {

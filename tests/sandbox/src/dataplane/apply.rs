@@ -46,6 +46,9 @@ impl Applier {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 transaction = transactions.recv() => transaction,
+                () = self.target.lost() => {
+                    return Err(Failure::Lost("the target ended the session".to_owned()));
+                }
             };
             let Some(first) = first else {
                 return Err(Failure::Lost("the session that reads the slot has ended".to_owned()));
@@ -63,8 +66,14 @@ impl Applier {
 
     async fn apply(&mut self, group: &[Transaction]) -> Result<(), Failure> {
         let Err(trouble) = self.attempt(group).await else { return Ok(()) };
-        let Trouble { change: Some(change), failure: Failure::Fatal(why) } = trouble else {
-            return Err(trouble.failure);
+        let changes = || group.iter().flat_map(|transaction| &transaction.changes);
+        let (change, why) = match trouble {
+            Trouble { change: Some(change), failure: Failure::Fatal(why) } => (change, why),
+            Trouble { change: Some(change), failure: Failure::Denied(why) } => {
+                let refused = changes().nth(change);
+                return Err(Failure::Denied(refused.map_or(why.clone(), |refused| complaint(refused, &why))));
+            }
+            Trouble { failure, .. } => return Err(failure),
         };
         self.run_one("ROLLBACK").await?;
         if group.len() > 1 {
@@ -75,7 +84,7 @@ impl Applier {
             return Ok(());
         }
         if self.settings.strict {
-            let refused = group.iter().flat_map(|transaction| &transaction.changes).nth(change);
+            let refused = changes().nth(change);
             let position = group.last().map(|transaction| transaction.end).unwrap_or_default();
             return Err(Failure::Fatal(format!(
                 "{}, in the source's transaction that ends at {position}",
@@ -150,7 +159,8 @@ impl Applier {
                 Ok(1) => continue,
                 Ok(rows) => format!("{rows} rows found on the target where one belongs"),
                 Err(Failure::Fatal(why)) => why,
-                Err(lost) => return Err(lost),
+                // Nor is a change skipped because the right to make it was taken away.
+                Err(lost_or_denied) => return Err(lost_or_denied),
             };
             self.run_one("ROLLBACK TO SAVEPOINT change").await?;
             tracing::warn!(error = complaint(change, &why), "change skipped");
@@ -198,6 +208,7 @@ impl Applier {
 fn judge(error: &tokio_postgres::Error) -> Failure {
     match Failure::of("applying to the target", error) {
         Failure::Fatal(_) => Failure::Fatal(describe(error)),
+        Failure::Denied(_) => Failure::Denied(describe(error)),
         lost @ Failure::Lost(_) => lost,
     }
 }

@@ -175,7 +175,7 @@ mod tests {
             ("%log", "logs", false),
             ("a%b%c", "aXbYbZc", true),
             ("a%a", "a", false),
-            ("a_c", "abc", false),
+            ("a_c", "abbc", false),
             ("%%", "x", true),
             ("tmp[_]x", "tmp_x", true),
             ("tmp[_]x", "tmpax", false),

@@ -24,6 +24,8 @@ pub(super) const OPTIONS: &str = "-c DateStyle=ISO -c IntervalStyle=postgres -c 
      -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often an idle session is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why something failed, judged by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +34,36 @@ pub(super) enum Failure {
     Fatal(String),
     /// A connection or a moment was lost: trying again may do.
     Lost(String),
+    /// The role may no longer do it, or no longer log in. What is refused so must never be skipped: whoever took the
+    /// right away may give it back.
+    Denied(String),
 }
 
 impl Failure {
     /// Judges an error of a server or a connection; `attempted` says on what.
     pub(super) fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
         let text = format!("{attempted}: {}", describe(error));
-        match error.code() {
-            Some(code) if !passes(code.code()) => Self::Fatal(text),
+        Self::judge(error.code().map(tokio_postgres::error::SqlState::code), text)
+    }
+
+    pub(super) fn judge(code: Option<&str>, text: String) -> Self {
+        match code {
+            Some(code) if denies(code) => Self::Denied(text),
+            Some(code) if !passes(code) => Self::Fatal(text),
             _ => Self::Lost(text),
         }
     }
+
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Fatal(why) | Self::Lost(why) | Self::Denied(why) => why,
+        }
+    }
+}
+
+/// Whether this SQLSTATE means that the role lacks a right, CONNECT among them, or that it may not log in at all.
+fn denies(code: &str) -> bool {
+    ["42501", "28000"].contains(&code)
 }
 
 /// Whether a server's refusal with this SQLSTATE may pass by itself.
@@ -117,6 +138,7 @@ impl Refusal {
         );
         match self.class {
             Class::Unreachable => Failure::Lost(text),
+            _ if denies(&self.sqlstate) => Failure::Denied(text),
             _ => Failure::Fatal(text),
         }
     }
@@ -164,6 +186,15 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
 pub(super) struct Session {
     pub(super) client: Client,
     _driver: Owned<()>,
+}
+
+impl Session {
+    /// Returns when the server has ended the session: one that is not used would not notice.
+    pub(super) async fn lost(&self) {
+        while !self.client.is_closed() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// Logs in.

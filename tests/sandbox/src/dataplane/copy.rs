@@ -60,7 +60,7 @@ async fn worker(shared: Arc<Shared>) -> Result<(), Failure> {
         let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((table, shape)) = next else { return Ok(()) };
         if let Err(failure) = table_load(&shared, &source, &target, &table, &shape).await {
-            if matches!(failure, Failure::Fatal(_)) {
+            if !matches!(failure, Failure::Lost(_)) {
                 ledger.load_fails(&table);
             }
             return Err(failure);

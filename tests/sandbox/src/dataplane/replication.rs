@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::connect::{CONNECT_TIMEOUT, Failure, OPTIONS, Refusal, client_config, passes, timed_out};
+use super::connect::{CONNECT_TIMEOUT, Failure, OPTIONS, Refusal, client_config, timed_out};
 use crate::plane::Database;
 
 /// A position in a server's write-ahead log.
@@ -344,7 +344,7 @@ fn row(mut body: Bytes) -> io::Result<Row> {
 fn refusal(attempted: &str, body: &[u8]) -> Failure {
     let (code, text) = server_error(body);
     let text = format!("{attempted}: {text} (SQLSTATE {code})");
-    if passes(&code) { Failure::Lost(text) } else { Failure::Fatal(text) }
+    Failure::judge(Some(&code), text)
 }
 
 fn server_error(body: &[u8]) -> (String, String) {

@@ -128,21 +128,22 @@ impl Run {
                 Ok(()) => return Stopped::Normal,
                 Err(failure) => failure,
             };
-            let why = match failure {
-                Failure::Fatal(why) => {
+            let (why, denied) = match failure {
+                Failure::Denied(why) if self.task.waits_for_rights => (why, true),
+                Failure::Fatal(why) | Failure::Denied(why) => {
                     tracing::error!(task = self.task_arn, error = why, "the task has failed");
                     return Stopped::Fatal(why);
                 }
-                Failure::Lost(why) => why,
+                Failure::Lost(why) => (why, false),
             };
             tracing::warn!(task = self.task_arn, error = why, "the task's session was lost");
-            if self.reached {
+            if self.reached || denied {
                 failing = None;
             }
             if begun.elapsed() >= LIVED {
                 pause = BACKOFF.0;
             }
-            if failing.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+            if !denied && failing.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                 return Stopped::Recoverable(format!(
                     "no session for {} s, giving up: {why}",
                     PATIENCE.as_secs()

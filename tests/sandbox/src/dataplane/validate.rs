@@ -55,8 +55,8 @@ impl Validator {
     pub(super) async fn run(mut self) {
         let mut passes: HashMap<TableName, (u64, Instant)> = HashMap::new();
         loop {
-            if let Err(Failure::Lost(why) | Failure::Fatal(why)) = self.pass(&mut passes).await {
-                tracing::warn!(error = why, "validation interrupted");
+            if let Err(failure) = self.pass(&mut passes).await {
+                tracing::warn!(error = failure.why(), "validation interrupted");
             }
             tokio::time::sleep(REST * 4).await;
         }

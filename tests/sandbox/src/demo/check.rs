@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::PgLsn;
 
+use crate::bank::journal::{self, Ledger, Verdict};
 use crate::bank::{self, Comparison, Following, SCHEMA};
 use crate::postgres::Error;
 use crate::sandbox::{self, Environment};
@@ -17,6 +18,29 @@ pub async fn compare(environment: &Environment) -> Result<Comparison, sandbox::E
     let mut target = environment.login("TARGET_DSN")?.connect("check").await?;
     let following = following(&target).await?;
     Ok(Box::pin(bank::compare(&mut source, &mut target, &[SCHEMA], &following)).await?)
+}
+
+/// Compares a load's journal with the one database that takes the application's writes.
+pub async fn journal(environment: &Environment, ledger: &Ledger) -> Result<Verdict, String> {
+    let text = |error: sandbox::Error| error.to_string();
+    let mut writers = Vec::new();
+    let mut refused = Vec::new();
+    for side in ["SOURCE", "TARGET"] {
+        let application = environment.login(&format!("{side}_APP_DSN")).map_err(text)?;
+        match bank::writer(&[application], "journal").await {
+            Ok(_) => writers.push(side),
+            Err(error) => refused.push(error.to_string()),
+        }
+    }
+    let [writer] = writers[..] else {
+        return Err(match writers[..] {
+            [] => format!("neither side takes the application's writes: {}", refused.join("; ")),
+            _ => "both sides take the application's writes".to_owned(),
+        });
+    };
+    let database = environment.login(&format!("{writer}_DSN")).map_err(text)?.connect("journal").await;
+    let database = database.map_err(|error| error.to_string())?;
+    journal::check(&database, ledger).await.map_err(|error| error.to_string())
 }
 
 /// The bank's tables on the source, and the rows in them.

@@ -359,6 +359,20 @@ fn a_resume_gets_the_slot_of_the_first_start() {
 }
 
 /// Source: DMS API model, ReplicationTask.StopReason and RecoveryCheckpoint.
+/// Nobody could verify what a task does whose rights vanish: the switch goes with it.
+#[test]
+fn a_task_is_started_with_what_it_does_when_its_rights_vanish() {
+    for waits in [false, true] {
+        let mut stage = Stage::running(Switches { task_waits_for_rights: waits, ..Switches::default() });
+        stage.wait(0);
+        let told = stage.asked.iter().find_map(|effect| match effect {
+            Effect::StartTask { task, .. } => Some(task.waits_for_rights),
+            _ => None,
+        });
+        assert_eq!(told, Some(waits));
+    }
+}
+
 #[test]
 fn an_ended_task_says_why_and_where() {
     let mut stage = Stage::in_state("stopping");

@@ -1,7 +1,9 @@
 //! The writes themselves, and the dice that choose them.
 
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Statement, Transaction};
+
+use crate::bank::journal::Key;
 
 /// What a write was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,9 +169,73 @@ const SINGLES: &[Single] = &[
 /// How often a transfer comes, beside the singles.
 const TRANSFER_WEIGHT: u64 = 12;
 
+/// The name that PostgreSQL gives to the constraint which refuses a key that is there.
+const KEY_CONSTRAINT: &str = "requests_pkey";
+
+/// One write with all its values, so that it can be sent again as it was.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    /// What makes it recognisable, whatever became of its answer.
+    pub(super) key: Key,
+    kind: Kind,
+    work: Work,
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Single {
+        which: usize,
+        fraction: f64,
+        number: i64,
+        word: String,
+    },
+    Transfer {
+        currency: &'static str,
+        amount: String,
+        purpose: Option<String>,
+        reference: String,
+        places: [f64; 2],
+    },
+}
+
+impl Write {
+    /// Chosen by the dice.
+    pub(super) fn draw(key: Key, dice: &mut Dice) -> Self {
+        let all = TRANSFER_WEIGHT + SINGLES.iter().map(|single| single.weight).sum::<u64>();
+        let mut chosen = dice.below(all);
+        for (which, single) in SINGLES.iter().enumerate() {
+            if chosen < single.weight {
+                let number = i64::from(dice.small());
+                let work = Work::Single { which, fraction: dice.fraction(), number, word: dice.word() };
+                return Self { key, kind: single.kind, work };
+            }
+            chosen -= single.weight;
+        }
+        let work = Work::Transfer {
+            currency: dice.one_of(&["EUR", "USD", "CHF", "JPY"]),
+            amount: format!("{}.{:02}", dice.below(500), 1 + dice.below(99)),
+            purpose: (dice.below(4) > 0).then(|| format!("Überweisung {} ✓", dice.word())),
+            reference: format!("{}{}", dice.word(), dice.small()),
+            places: [dice.fraction(), dice.fraction()],
+        };
+        Self { key, kind: Kind::Transfer, work }
+    }
+}
+
+/// How a write that was carried out ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Now; with how many rows changed, beside that of its key.
+    Now(Kind, u64),
+    /// By an earlier attempt whose answer was lost: its key is there.
+    Before,
+}
+
 /// All statements of one session, prepared.
 pub(super) struct Statements {
+    /// Each puts its key down in the same statement.
     singles: Vec<Statement>,
+    key: Statement,
     pick: Statement,
     lock: Statement,
     transfer: Statement,
@@ -179,13 +245,15 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        use tokio_postgres::types::Type;
         let mut singles = Vec::new();
         for single in SINGLES {
-            singles.push(client.prepare_typed(single.sql, &[Type::FLOAT8, Type::INT8, Type::TEXT]).await?);
+            singles.push(client.prepare_typed(&with_key(single.sql), &SINGLE_TYPES).await?);
         }
         Ok(Self {
             singles,
+            key: client
+                .prepare_typed("INSERT INTO requests (key) VALUES ($1::text::uuid)", &[Type::TEXT])
+                .await?,
             pick: client
                 .prepare_typed(
                     "WITH place AS (SELECT min(id) + floor($2 * (max(id) - min(id)))::bigint AS id FROM accounts)
@@ -218,58 +286,93 @@ impl Statements {
     }
 }
 
-/// One write, chosen by the dice; gives its kind and how many rows it changed.
-pub(super) async fn one(
-    client: &mut Client,
-    statements: &Statements,
-    dice: &mut Dice,
-) -> Result<(Kind, u64), Error> {
-    let all = TRANSFER_WEIGHT + SINGLES.iter().map(|single| single.weight).sum::<u64>();
-    let mut chosen = dice.below(all);
-    for (single, statement) in SINGLES.iter().zip(&statements.singles) {
-        if chosen < single.weight {
-            let number = i64::from(dice.small());
-            let values: [&(dyn ToSql + Sync); 3] = [&dice.fraction(), &number, &dice.word()];
-            return Ok((single.kind, client.execute(statement, &values).await?));
-        }
-        chosen -= single.weight;
+const SINGLE_TYPES: [Type; 4] = [Type::FLOAT8, Type::INT8, Type::TEXT, Type::TEXT];
+
+/// The statement with the key as `$4` put down beside its own work: done together or not at all, without a transaction
+/// of several statements.
+fn with_key(sql: &str) -> String {
+    let key = "WITH request AS (INSERT INTO requests (key) VALUES ($4::text::uuid))";
+    match sql.strip_prefix("WITH ") {
+        Some(rest) => format!("{key}, {rest}"),
+        None => format!("{key} {sql}"),
     }
-    transfer(client, statements, dice).await
 }
 
-async fn transfer(
+/// Carries out a write that was not sent before.
+pub(super) async fn first(
     client: &mut Client,
     statements: &Statements,
-    dice: &mut Dice,
-) -> Result<(Kind, u64), Error> {
-    let currency = dice.one_of(&["EUR", "USD", "CHF", "JPY"]);
-    let amount = format!("{}.{:02}", dice.below(500), 1 + dice.below(99));
-    let minus = format!("-{amount}");
-    let purpose = (dice.below(4) > 0).then(|| format!("Überweisung {} ✓", dice.word()));
-    let reference = format!("{}{}", dice.word(), dice.small());
-    let places = [dice.fraction(), dice.fraction()];
+    write: &Write,
+) -> Result<Done, Error> {
+    let rows = match &write.work {
+        Work::Single { which, fraction, number, word } => {
+            let values: [&(dyn ToSql + Sync); 4] = [fraction, number, word, &write.key.to_string()];
+            client.execute(&statements.singles[*which], &values).await?
+        }
+        Work::Transfer { .. } => {
+            let transaction = client.transaction().await?;
+            transaction.execute(&statements.key, &[&write.key.to_string()]).await?;
+            let rows = transfer(&transaction, statements, &write.work).await?;
+            transaction.commit().await?;
+            rows
+        }
+    };
+    Ok(Done::Now(write.kind, rows))
+}
 
+/// Carries out a write whose first answer was lost, unless it is there. The key goes first, by itself: put down beside
+/// the work, some other constraint of a write that was done before could be the one to refuse it.
+pub(super) async fn again(
+    client: &mut Client,
+    statements: &Statements,
+    write: &Write,
+) -> Result<Done, Error> {
     let transaction = client.transaction().await?;
+    // Waits for the first attempt, should the server still be at it.
+    match transaction.execute(&statements.key, &[&write.key.to_string()]).await {
+        Err(error) if is_known_key(&error) => {
+            transaction.rollback().await?;
+            return Ok(Done::Before);
+        }
+        other => other?,
+    };
+    let rows = match &write.work {
+        Work::Single { which, fraction, number, word } => {
+            let plain = transaction.prepare_typed(SINGLES[*which].sql, &SINGLE_TYPES[..3]).await?;
+            transaction.execute(&plain, &[fraction, number, word]).await?
+        }
+        Work::Transfer { .. } => transfer(&transaction, statements, &write.work).await?,
+    };
+    transaction.commit().await?;
+    Ok(Done::Now(write.kind, rows))
+}
+
+fn is_known_key(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| error.constraint() == Some(KEY_CONSTRAINT))
+}
+
+async fn transfer(transaction: &Transaction<'_>, statements: &Statements, work: &Work) -> Result<u64, Error> {
+    let Work::Transfer { currency, amount, purpose, reference, places } = work else { return Ok(0) };
+    let minus = format!("-{amount}");
     let mut accounts = Vec::new();
-    for place in &places {
-        accounts.extend(transaction.query_opt(&statements.pick, &[&currency, place]).await?);
+    for place in places {
+        accounts.extend(transaction.query_opt(&statements.pick, &[currency, place]).await?);
     }
     let accounts: Vec<i64> = accounts.iter().map(|row| row.get(0)).collect();
-    let [debit, credit] = accounts[..] else { return Ok((Kind::Transfer, 0)) };
+    let [debit, credit] = accounts[..] else { return Ok(0) };
     if debit == credit {
-        return Ok((Kind::Transfer, 0));
+        return Ok(0);
     }
     transaction.execute(&statements.lock, &[&debit, &credit]).await?;
     let row = transaction
-        .query_one(&statements.transfer, &[&reference, &debit, &credit, &amount, &currency, &purpose])
+        .query_one(&statements.transfer, &[reference, &debit, &credit, amount, currency, purpose])
         .await?;
     let id: i64 = row.get(0);
-    for (line, account, amount) in [(1i16, debit, &minus), (2i16, credit, &amount)] {
+    for (line, account, amount) in [(1i16, debit, &minus), (2i16, credit, amount)] {
         transaction.execute(&statements.book, &[&account, amount]).await?;
-        transaction.execute(&statements.entry, &[&id, &line, &account, amount, &purpose]).await?;
+        transaction.execute(&statements.entry, &[&id, &line, &account, amount, purpose]).await?;
     }
-    transaction.commit().await?;
-    Ok((Kind::Transfer, 1))
+    Ok(1)
 }
 
 /// Numbers that follow from a seed (SplitMix64): a load must be repeatable, nothing more.

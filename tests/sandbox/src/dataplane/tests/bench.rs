@@ -90,6 +90,7 @@ impl Bench {
                 validation: true,
                 strict: true,
             },
+            waits_for_rights: false,
         };
         let (effects, effects_seen) = mpsc::channel(16);
         let (reports_told, reports) = mpsc::channel(16);
@@ -156,6 +157,21 @@ impl Bench {
                 return (reason, applied_lsn);
             }
         }
+    }
+
+    /// Waits until the target has refused so many more logins of the task.
+    pub(super) async fn refused_logins(&mut self, wanted: usize) {
+        let seen = self.server.log().matches("permission denied for database").count();
+        for _ in 0..6000 {
+            while let Ok(report) = self.reports.try_recv() {
+                assert!(!matches!(report, Report::TaskStopped { .. }), "{report:?}");
+            }
+            if self.server.log().matches("permission denied for database").count() >= seen + wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the task does not try");
     }
 
     /// Writes a marker on the source and waits until it is on the target: all before it is, too.

@@ -155,6 +155,11 @@ impl Server {
         panic!("no server: {log}");
     }
 
+    /// What the server has logged so far.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
     /// A database as the endpoint has it.
     pub(super) fn endpoint(&self, database: &str) -> Database {
         Database {

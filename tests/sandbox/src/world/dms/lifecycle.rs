@@ -6,6 +6,7 @@
 //! | starting | time, then the data plane holds its connections and slot | running | same |
 //! | stopping | time, and the data plane has ended | stopped, `Stop Reason NORMAL` | API model of StopReason |
 //! | starting, running, stopping | an error | failed, `Stop Reason RECOVERABLE_ERROR` or `FATAL_ERROR` | API model; switch `failed-shows-stopped` |
+//! | running | its role loses its rights or its login on a database | failed, and nothing is skipped | unverified; switch `task-waits-for-rights`: running until they are back |
 //! | deleting | time | gone | `ReplicationTaskDeleted` waiter |
 
 use super::statistics::Progress;
@@ -60,6 +61,7 @@ impl World {
             target,
             selections: task.selections.clone(),
             settings: task.settings.plane.clone(),
+            waits_for_rights: self.switches.task_waits_for_rights,
         };
         let now = self.now;
         let Some(task) = self.dms.tasks.get_mut(arn) else { return };

@@ -1,0 +1,519 @@
+//! How the writer moves: from the decision to the opened target, or back to the opened source. One row decides, the old
+//! side's `slipway.token`; the rules here only say what is asked of it next.
+//!
+//! "Old" is the side that the writer leaves. A fact that holds under our own epoch can't be undone by anybody else, so
+//! the two sides need not be seen in the same instant.
+
+use jiff::SignedDuration;
+
+use crate::api::condition::Reason;
+use crate::aws::dms::{Owner, TaskStatus};
+use crate::database::decide::{
+    Decide, Decision, Found, LatchWhy, LookAgain, Move, MoveStep, Phase, State, Step, blocked_next, precheck,
+};
+use crate::database::goal::{ConnectionGoal, Decided, Goal, Intent};
+use crate::database::seen::{AwsSeen, Seen};
+use crate::fault::{Blocked, Fault};
+use crate::postgres::{ClaimAs, Holder, Record, Server, Standing};
+use crate::side::Direction;
+
+/// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
+/// the first.
+pub(crate) const QUIET_LOOKS: u32 = 2;
+
+/// A side that was given the writer's role and does not answer is waited for this long before a person is told.
+const SILENT_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// What a look at a move led to.
+#[derive(Clone, Debug, PartialEq)]
+enum Turn {
+    /// To be done now.
+    Do(MoveStep),
+    /// To be decided now.
+    Decide(Decide),
+    /// To be looked at again at once: something that takes milliseconds is awaited.
+    Poll(String),
+    /// Facts are missing; they are asked for again at once.
+    Unknown(String),
+    /// Nobody waits for what is left: applications can write.
+    Rest(Found),
+}
+
+/// The decision while the writer moves.
+pub(crate) fn decide(goal: &Goal, seen: &Seen, decided: &Decided) -> Decision {
+    let scene = Scene { goal, seen, decided, way: Direction::FORWARD };
+    let walking = |message: String| State::Walking { reason: Reason::CuttingOver, message };
+    let decision = |step, state, next: String, look_again| Decision {
+        phase: Some(Phase::CuttingOver),
+        step,
+        state,
+        next,
+        look_again,
+    };
+    match scene.turn() {
+        Turn::Do(what) => {
+            let step = Step::Move(scene.under(what));
+            let words = step.describe(goal);
+            decision(Some(step), walking(words.clone()), words, LookAgain::AtOnce)
+        }
+        Turn::Decide(decide) => {
+            let words = decide.why.clone();
+            decision(Some(Step::Decide(decide)), walking(words.clone()), words, LookAgain::AtOnce)
+        }
+        Turn::Poll(words) => decision(None, walking(words.clone()), words, LookAgain::AtOnce),
+        Turn::Unknown(words) => {
+            let next = "looking again at what could not be seen".to_owned();
+            decision(None, State::Uncertain(words), next, LookAgain::AtOnce)
+        }
+        Turn::Rest(Found::Do(step)) => {
+            let words = step.describe(goal);
+            decision(Some(step), walking(words.clone()), words, LookAgain::Soon)
+        }
+        Turn::Rest(Found::Wait(words)) => decision(None, walking(words.clone()), words, LookAgain::Soon),
+        Turn::Rest(Found::Stall(blocked)) => {
+            let next = blocked_next(&blocked);
+            decision(None, State::Stalled(blocked), next, LookAgain::Soon)
+        }
+        Turn::Rest(Found::Done) => {
+            let words = "the move is at its end".to_owned();
+            decision(None, walking(words.clone()), words, LookAgain::Soon)
+        }
+    }
+}
+
+/// A move that the rows tell of and the status does not: the status was lost. Its end is safe to find again.
+pub(crate) fn unfinished(goal: &Goal, seen: &Seen) -> Option<Decide> {
+    if goal.decided.is_some() {
+        return None;
+    }
+    let holder = |server: &Server| match &server.record {
+        Record::Present { uid, token, .. } if *uid == goal.migration.uid => Some(token.holder.clone()),
+        Record::Present { .. } | Record::Absent => None,
+    };
+    let way = Direction::FORWARD;
+    let old = seen.database.get(way.from).as_ref().ok().and_then(holder)?;
+    let intent = match (&old, seen.database.get(way.to()).as_ref().ok().and_then(holder)) {
+        (Holder::None, _) => Intent::Return,
+        (Holder::Side(side), new) if *side == way.to() && new != Some(Holder::Side(way.to())) => Intent::Move,
+        _ => return None,
+    };
+    let epoch = epoch_above(seen, 0);
+    Some(Decide {
+        intent,
+        epoch,
+        attempt: goal.attempt,
+        latch: (intent == Intent::Return).then(|| LatchWhy {
+            reason: Reason::StatusLost,
+            message: "The status was lost in the midst of a cutover, which was given up".to_owned(),
+        }),
+        why: "the status was lost; the databases' own rows tell of a move that is not at its end".to_owned(),
+    })
+}
+
+/// A number above all that were ever used on what can be seen.
+pub(crate) fn epoch_above(seen: &Seen, known: i64) -> i64 {
+    let standing = [&seen.standing.source, &seen.standing.target];
+    let standing = standing.into_iter().flatten().flatten().map(|standing| standing.token.epoch);
+    let servers = [&seen.database.source, &seen.database.target];
+    let records = servers.into_iter().flatten().map(|server| match &server.record {
+        Record::Present { token, .. } => token.epoch,
+        Record::Absent => 0,
+    });
+    standing.chain(records).fold(known, i64::max) + 1
+}
+
+/// One look.
+struct Scene<'a> {
+    goal: &'a Goal,
+    seen: &'a Seen,
+    decided: &'a Decided,
+    way: Direction,
+}
+
+impl<'a> Scene<'a> {
+    fn turn(&self) -> Turn {
+        if self.seen.memory.led != Some(self.decided.epoch) {
+            // Another process wrote it, or this one before it ended. What that one still sends must find a higher number.
+            return Turn::Decide(self.next_decision(
+                self.decided.intent,
+                None,
+                "taking over the decision of an operator that is gone",
+            ));
+        }
+        let old = match self.standing(self.way.from) {
+            Ok(old) => old,
+            Err(words) => return Turn::Unknown(words),
+        };
+        if old.token.epoch > self.decided.epoch
+            || self.standing(self.way.to()).is_ok_and(|new| new.token.epoch > self.decided.epoch)
+        {
+            let why = "A later decision was made outside of this resource (slipway unfence, or another operator)";
+            return self.give_up(Reason::DecidedElsewhere, why);
+        }
+        match self.decided.intent {
+            Intent::Move => self.forward(old),
+            Intent::Return => self.back(old),
+            Intent::Steady | Intent::Finish | Intent::Finished => Turn::Rest(Found::Done),
+        }
+    }
+
+    fn standing(&self, side: crate::side::Side) -> Result<&'a Standing, String> {
+        match self.seen.standing.get(side) {
+            Some(Ok(standing)) => Ok(standing),
+            Some(Err(fault)) => Err(fault.message().to_owned()),
+            None => Err(format!("the {side} was not asked")),
+        }
+    }
+
+    /// The fence that this is about: the one that stands, or the one that this decision will build.
+    fn fence_id(&self) -> String {
+        let standing = self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
+        standing
+            .and_then(|old| old.token.fence_id.clone())
+            .unwrap_or_else(|| self.decided.epoch.to_string())
+    }
+
+    fn writer(&self, side: crate::side::Side) -> Holder {
+        Holder::Side(side)
+    }
+
+    fn under(&self, what: MoveStep) -> Move {
+        Move {
+            epoch: self.decided.epoch,
+            fence_id: self.fence_id(),
+            direction: self.way,
+            slot: self.goal.migration.move_slot(),
+            what,
+        }
+    }
+
+    fn next_decision(&self, intent: Intent, latch: Option<LatchWhy>, why: impl Into<String>) -> Decide {
+        Decide {
+            intent,
+            epoch: epoch_above(self.seen, self.decided.epoch),
+            attempt: self.decided.attempt,
+            latch,
+            why: why.into(),
+        }
+    }
+
+    /// Back, and not again until a higher attempt is ordered.
+    fn give_up(&self, reason: Reason, message: impl Into<String>) -> Turn {
+        if self.decided.intent == Intent::Return && self.seen.memory.led == Some(self.decided.epoch) {
+            // It was given up already: the same with a number above what was found.
+            return Turn::Decide(self.next_decision(Intent::Return, None, message));
+        }
+        let message = message.into();
+        let why = format!("giving up: {message}");
+        Turn::Decide(self.next_decision(Intent::Return, Some(LatchWhy { reason, message }), why))
+    }
+
+    /// Towards the opened new side.
+    fn forward(&self, old: &Standing) -> Turn {
+        let to = self.way.to();
+        match &old.token.holder {
+            Holder::Side(side) if *side == to => self.decided_forward(old),
+            Holder::Side(_) | Holder::None => self.undecided(old),
+            Holder::Fenced | Holder::Refused | Holder::Other(_) => Turn::Rest(Found::Stall(Blocked::new(
+                Reason::InternalError,
+                format_args!(
+                    "slipway.token on the {} says {}, which no move leaves there",
+                    self.way.from,
+                    old.token.holder.as_str()
+                ),
+                "Somebody changed it by hand: `slipway diagnose` says who can write where",
+            ))),
+        }
+    }
+
+    /// Before the role is given away: every failure leads back.
+    fn undecided(&self, old: &Standing) -> Turn {
+        let (goal, seen, epoch) = (self.goal, self.seen, self.decided.epoch);
+        let fenced = old.token.holder == Holder::None;
+        if let Some(turn) = self.reason_to_return(old) {
+            return turn;
+        }
+        let new = match self.standing(self.way.to()) {
+            Ok(new) => new,
+            Err(words) if fenced => return Turn::Unknown(words),
+            Err(words) => return Turn::Rest(Found::Wait(words)),
+        };
+        if new.token.holder == self.writer(self.way.to()) {
+            return Turn::Rest(Found::Stall(two_writers()));
+        }
+        let fence_id = self.fence_id();
+        let claimed = new.token.epoch == epoch
+            && new.token.holder == Holder::Fenced
+            && new.token.fence_id.as_ref() == Some(&fence_id);
+        if !claimed {
+            return Turn::Do(MoveStep::Claim(self.way.to(), ClaimAs::Fenced));
+        }
+        match &new.slot {
+            Some(slot) if slot.usable => {}
+            None if !fenced => return Turn::Do(MoveStep::CreateSlot),
+            Some(_) | None => {
+                let why = format!("the slot of the way back on the {} is gone or lost", self.way.to());
+                return self.give_up(Reason::SlotLost, why);
+            }
+        }
+        if !fenced && let Some(turn) = self.in_the_way() {
+            return turn;
+        }
+        if !fenced || old.token.epoch != epoch {
+            return Turn::Do(MoveStep::Fence);
+        }
+        if let Some(turn) = self.prove(old) {
+            return turn;
+        }
+        if !old.marker {
+            return Turn::Do(MoveStep::Mark);
+        }
+        if let Some(turn) = self.drain_and_freeze(new) {
+            return turn;
+        }
+        // From here on nobody can change either side.
+        match seen.memory.verified.as_ref().filter(|verified| verified.fence_id == fence_id) {
+            None => return Turn::Do(MoveStep::Verify),
+            Some(verified) => {
+                if let Some(difference) = &verified.difference {
+                    let why = format!("the two sides differ: {difference}");
+                    return self.give_up(Reason::DataMismatch, why);
+                }
+            }
+        }
+        if seen.memory.sequences != Some((fence_id, epoch)) {
+            return Turn::Do(MoveStep::Sequences);
+        }
+        let slot = goal.migration.move_slot();
+        if old.token.reverse.as_ref().is_none_or(|reverse| reverse.slot != slot) {
+            return Turn::Do(MoveStep::ArmReverse);
+        }
+        Turn::Do(MoveStep::Promote)
+    }
+
+    /// Why this goes back, if it does: asked for, or not possible, or for too long.
+    fn reason_to_return(&self, old: &Standing) -> Option<Turn> {
+        let goal = self.goal;
+        let softly = |why: &str| Some(Turn::Decide(self.next_decision(Intent::Return, None, why)));
+        if let Some(blocked) = &self.seen.memory.failed {
+            return Some(self.give_up(blocked.reason, blocked.message.clone()));
+        }
+        if goal.is_aborted() {
+            return Some(self.give_up(Reason::Aborted, "spec.abortAttempt was set"));
+        }
+        if goal.wanted_writer() != self.way.to() {
+            return softly("the goal went back before the target was promoted");
+        }
+        if goal.suspended {
+            return softly("spec.suspend was set before the target was promoted");
+        }
+        if old.token.holder == Holder::None && old.token.age > goal.cutover.max_write_outage {
+            let limit = crate::duration::format(goal.cutover.max_write_outage);
+            let why = format!("nobody could write for {limit} (spec.cutover.maxWriteOutage)");
+            return Some(self.give_up(Reason::WriteOutageExceeded, why));
+        }
+        None
+    }
+
+    /// Looked at once more right before the fence. Nothing has happened yet, so nothing is latched.
+    fn in_the_way(&self) -> Option<Turn> {
+        match precheck::verdict(self.goal, self.seen) {
+            Ok(None) => None,
+            Ok(Some(blocked)) => {
+                let why = format!("not begun after all: {}", blocked.message);
+                Some(Turn::Decide(self.next_decision(Intent::Return, None, why)))
+            }
+            Err(words) => Some(Turn::Rest(Found::Wait(words))),
+        }
+    }
+
+    /// The fence is proved by what is not there any more, never by a command's success.
+    fn prove(&self, old: &Standing) -> Option<Turn> {
+        if !old.prepared.is_empty() {
+            let why = format!(
+                "a prepared transaction stands in the way of the fence ({}); it is for its owner to commit or roll back",
+                old.prepared.join(", ")
+            );
+            return Some(self.give_up(Reason::PreparedTransaction, why));
+        }
+        if !old.writers.is_empty() {
+            let why = format!("the fence did not stop {}", old.writers.join(", "));
+            return Some(self.give_up(Reason::UnlistedWriter, why));
+        }
+        if old.sessions > 0 {
+            return Some(Turn::Do(MoveStep::EndSessions));
+        }
+        if old.write_locks > 0 {
+            return Some(Turn::Poll("waiting for the last writers' locks to be gone".to_owned()));
+        }
+        if !old.unlayered.is_empty() {
+            return Some(Turn::Do(MoveStep::AddLayer));
+        }
+        if self.seen.memory.quiet_looks < QUIET_LOOKS {
+            return Some(Turn::Poll("proving the fence".to_owned()));
+        }
+        None
+    }
+
+    /// The marker counts only when it is read after the freeze: what arrives late must not change what it proved.
+    fn drain_and_freeze(&self, new: &Standing) -> Option<Turn> {
+        if new.replication_may_write {
+            return Some(if new.marker {
+                Turn::Do(MoveStep::Freeze)
+            } else {
+                Turn::Poll("waiting for the marker to arrive on the target".to_owned())
+            });
+        }
+        if new.replication_sessions > 0 {
+            return Some(Turn::Do(MoveStep::Freeze));
+        }
+        if !new.marker {
+            let why = "the target was closed to replication before it had everything";
+            return Some(self.give_up(Reason::NotDrained, why));
+        }
+        None
+    }
+
+    /// The role was given away: only forward, unless the new side refuses.
+    fn decided_forward(&self, old: &Standing) -> Turn {
+        let to = self.way.to();
+        let new = match self.standing(to) {
+            Ok(new) => new,
+            Err(words) if old.token.age > SILENT_FOR => return Turn::Rest(Found::Stall(silent(to, &words))),
+            Err(words) => return Turn::Unknown(words),
+        };
+        if new.token.holder == self.writer(to) {
+            let told = self.seen.memory.repointed == Some(self.decided.epoch);
+            if !told && matches!(self.goal.cutover.connection, Some(ConnectionGoal::Secret { .. })) {
+                return Turn::Do(MoveStep::Repoint);
+            }
+            return Turn::Rest(self.retire());
+        }
+        if let Some(blocked) = &self.seen.memory.failed {
+            return self.give_up(blocked.reason, blocked.message.clone());
+        }
+        let ready = new.token.epoch == self.decided.epoch
+            && new.token.holder == Holder::Fenced
+            && new.token.fence_id == old.token.fence_id;
+        Turn::Do(if ready { MoveStep::Open } else { MoveStep::Claim(to, ClaimAs::Fenced) })
+    }
+
+    /// Applications write to the new side. The forward task and its slot go before anything else may write to the old
+    /// side, so that nothing late can come round.
+    fn retire(&self) -> Found {
+        let aws = match &self.seen.aws {
+            Ok(aws) => aws,
+            Err(fault) => return Found::Wait(fault.message().to_owned()),
+        };
+        if let Some(found) = retire_task(aws) {
+            return found;
+        }
+        let old = match self.seen.database.get(self.way.from) {
+            Ok(old) => old,
+            Err(fault) => return Found::Wait(fault.message().to_owned()),
+        };
+        if let Record::Present { slots: ours, .. } = &old.record
+            && let Some(slot) = old.slots.iter().find(|slot| ours.contains(&slot.name))
+        {
+            let drop = MoveStep::DropSlot(self.way.from, slot.name.clone());
+            return Found::Do(Step::Move(self.under(drop)));
+        }
+        self.settle("the target is the writer")
+    }
+
+    fn settle(&self, why: &str) -> Found {
+        Found::Do(Step::Decide(Decide {
+            intent: Intent::Steady,
+            // No new number: nothing is begun.
+            epoch: self.decided.epoch,
+            attempt: self.decided.attempt,
+            latch: None,
+            why: why.to_owned(),
+        }))
+    }
+
+    /// Back to the opened old side.
+    fn back(&self, old: &Standing) -> Turn {
+        let (from, to, epoch) = (self.way.from, self.way.to(), self.decided.epoch);
+        if old.token.holder == self.writer(to) {
+            let new = match self.standing(to) {
+                Ok(new) => new,
+                Err(words) => return Turn::Rest(Found::Stall(silent(to, &words))),
+            };
+            if new.token.holder == self.writer(to) {
+                let why = "the target was opened after all; going forward";
+                return Turn::Decide(self.next_decision(Intent::Move, None, why));
+            }
+            let refused = new.token.holder == Holder::Refused && new.token.epoch == epoch;
+            return Turn::Do(if refused { MoveStep::TakeBack } else { MoveStep::Claim(to, ClaimAs::Refused) });
+        }
+        if old.token.holder != self.writer(from) || old.token.epoch != epoch {
+            return Turn::Do(MoveStep::Unfence);
+        }
+        let new = match self.standing(to) {
+            Ok(new) => new,
+            Err(words) => return Turn::Rest(Found::Wait(words)),
+        };
+        if new.token.holder == self.writer(to) {
+            return Turn::Rest(Found::Stall(two_writers()));
+        }
+        let step = if new.token.epoch != epoch {
+            MoveStep::Claim(to, ClaimAs::Fenced)
+        } else if new.slot.is_some() {
+            MoveStep::DropSlot(to, self.goal.migration.move_slot())
+        } else if !new.replication_may_write {
+            MoveStep::Thaw
+        } else {
+            return Turn::Rest(self.settle("the source is the writer, as before"));
+        };
+        Turn::Rest(Found::Do(Step::Move(self.under(step))))
+    }
+}
+
+/// The forward task, until it is gone.
+pub(crate) fn retire_task(aws: &AwsSeen) -> Option<Found> {
+    let task = aws.task.as_ref().filter(|task| task.owner == Owner::Us)?;
+    Some(match &task.status {
+        TaskStatus::Running => Found::Do(Step::StopTask),
+        TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => Found::Do(Step::DeleteTask),
+        TaskStatus::Creating
+        | TaskStatus::Starting
+        | TaskStatus::Stopping
+        | TaskStatus::Modifying
+        | TaskStatus::Testing
+        | TaskStatus::Deleting
+        | TaskStatus::Other(_) => {
+            Found::Wait(format!("the target is the writer; waiting for task {} to be gone", task.identifier))
+        }
+    })
+}
+
+/// Both sides take writes: a violation that no step of ours leads to.
+pub(crate) fn two_writers() -> Blocked {
+    Blocked::new(
+        Reason::TwoWriters,
+        "Applications can write to both databases",
+        "Stop them now. Somebody changed privileges or slipway.token by hand: `slipway diagnose` says who can write where",
+    )
+}
+
+fn silent(side: crate::side::Side, words: &str) -> Blocked {
+    Blocked::new(
+        Reason::WriterUnknown,
+        format_args!("The writer's role was given to the {side}, and the {side} does not answer, so nobody can tell whether it takes writes ({words})"),
+        "Bring it back, and the migration goes on by itself. Opening the other side now is a person's order: see docs/recovery.md",
+    )
+}
+
+/// What a failed call says about a move: whether it can go on.
+pub(crate) fn ends_the_move(fault: &Fault) -> Option<Blocked> {
+    match fault {
+        Fault::Blocked(blocked) => Some(blocked.clone()),
+        Fault::Bug(message) => Some(Blocked::new(
+            Reason::InternalError,
+            message,
+            "This is an error in Slipway: please report it with the operator's log",
+        )),
+        Fault::Again(_) | Fault::Wait(_) | Fault::Unknown(_) => None,
+    }
+}

@@ -1,0 +1,512 @@
+//! Noting privileges, taking them away, and giving back exactly what was noted.
+//!
+//! PostgreSQL answers a REVOKE that achieves nothing with success. So nothing here concludes that nobody can write: that is
+//! judged by an observation that began afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::connect::Connection;
+use super::privileges;
+use crate::fault::Fault;
+
+/// From whom something is taken, which is also how it is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// From everybody but the operator, DMS, and those from whom nothing can be taken.
+    Fence,
+    /// From DMS's role alone.
+    Freeze,
+}
+
+impl Why {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Fence => "fence",
+            Self::Freeze => "freeze",
+        }
+    }
+
+    /// Which of [`grants`] are taken away.
+    fn taken(self) -> &'static str {
+        match self {
+            Self::Fence => "NOT exempt",
+            Self::Freeze => "of_dms",
+        }
+    }
+
+    /// Which are noted: also the right of a spared role to pass its own on, which may have to be taken.
+    fn noted(self) -> &'static str {
+        match self {
+            Self::Fence => "(NOT exempt OR grantable)",
+            Self::Freeze => "of_dms",
+        }
+    }
+}
+
+/// What the operator and DMS had through PUBLIC or a group must outlive the loss of it; what is granted for that is noted
+/// as lent.
+pub(super) async fn keep_ourselves_in(connection: &Connection, dms_role: &str) -> Result<(), Fault> {
+    let sql = "
+        SELECT format('GRANT CONNECT ON DATABASE %I TO %I', d.datname, r.rolname),
+               quote_ident(d.datname), quote_ident(pg_get_userbyid(d.datdba)), quote_ident(r.rolname)
+          FROM pg_database d JOIN pg_roles r ON r.rolname IN (current_user, $1::text)
+         WHERE d.datname = current_database()
+           AND NOT EXISTS (SELECT FROM aclexplode(d.datacl) a WHERE a.grantee = r.oid AND a.privilege_type = 'CONNECT')";
+    let lend = "
+        INSERT INTO slipway.token_acl (kind, object, grantor, grantee, privilege, grantable, why)
+        VALUES ('database', $1, $2, $3, 'CONNECT', false, 'lent') ON CONFLICT DO NOTHING";
+    for row in connection.query("reading who may connect", sql, &[&dms_role]).await? {
+        connection.run("granting CONNECT to the operator and DMS", row.get(0)).await?;
+        let (object, grantor, grantee): (String, String, String) = (row.get(1), row.get(2), row.get(3));
+        connection.query("noting what was lent", lend, &[&object, &grantor, &grantee]).await?;
+    }
+    Ok(())
+}
+
+/// Every grant that lets a role connect or write; `$1` are the tables, `$2` is DMS's role. `exempt` are those of roles
+/// that keep theirs through a fence, `of_dms` those of DMS's role.
+fn grants() -> String {
+    format!(
+        "(SELECT e.kind, e.object, e.attribute, quote_ident(pg_get_userbyid(e.grantor)) AS grantor,
+                CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS grantee,
+                e.privilege_type AS privilege, e.is_grantable AS grantable, e.grantor = e.owner AS by_owner,
+                e.grantee <> 0
+                AND (r.rolname IN (current_user, $2::text) OR r.rolname = ANY ({})
+                     OR CASE WHEN e.kind = 'database' THEN r.rolsuper ELSE e.grantee = e.owner END) AS exempt,
+                e.grantee <> 0 AND r.rolname = $2::text AS of_dms
+           FROM (SELECT 'database' AS kind, quote_ident(d.datname) AS object, '' AS attribute, d.datdba AS owner, a.*
+                   FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+                  WHERE d.datname = current_database() AND a.privilege_type IN ('CONNECT', 'TEMPORARY')
+                 UNION ALL
+                 SELECT 'relation', format('%I.%I', n.nspname, c.relname), '', c.relowner, a.*
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  CROSS JOIN LATERAL aclexplode(c.relacl) a
+                  WHERE c.oid = ANY ($1) AND a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+                 UNION ALL
+                 SELECT 'column', format('%I.%I', n.nspname, c.relname), quote_ident(t.attname), c.relowner, a.*
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped
+                  CROSS JOIN LATERAL aclexplode(t.attacl) a
+                  WHERE c.oid = ANY ($1) AND a.privilege_type IN ('INSERT', 'UPDATE')) e
+           LEFT JOIN pg_roles r ON r.oid = e.grantee) g",
+        privileges::OF_RDS
+    )
+}
+
+/// Grants that the owner of their object did not make, nor anyone whom the operator could act as: taking them away takes
+/// their makers' right to pass them on, and giving them back makes the owner their maker.
+pub(super) async fn foreign(
+    connection: &Connection,
+    dms_role: &str,
+    tables: &[u32],
+) -> Result<Vec<String>, Fault> {
+    let sql = format!(
+        "SELECT DISTINCT format('%s has %s on %s from %s', grantee, privilege, object, grantor)
+           FROM {} JOIN pg_roles m ON quote_ident(m.rolname) = grantor
+          WHERE NOT exempt AND NOT by_owner AND NOT pg_has_role(m.oid, {MAY_SET})
+          ORDER BY 1",
+        grants()
+    );
+    let rows = connection.query_long("reading who granted what", &sql, &[&tables, &dms_role]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What SET ROLE needs: from PostgreSQL 16 on an option of the membership.
+const MAY_SET: &str =
+    "CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END";
+
+/// Notes what is about to be taken away. What was noted before stays as it was.
+pub(super) async fn note(
+    connection: &Connection,
+    why: Why,
+    dms_role: &str,
+    tables: &[u32],
+) -> Result<(), Fault> {
+    let sql = format!(
+        "INSERT INTO slipway.token_acl (kind, object, attribute, grantor, grantee, privilege, grantable, why)
+         SELECT kind, object, attribute, grantor, grantee, privilege, grantable, '{}'
+           FROM {} WHERE {} ON CONFLICT DO NOTHING",
+        why.as_str(),
+        grants(),
+        why.noted()
+    );
+    connection.query_long("noting the privileges", &sql, &[&tables, &dms_role]).await.map(|_| ())
+}
+
+/// From whom something is revoked on what.
+struct Grant {
+    object: String,
+    of_database: bool,
+    grantor: String,
+    grantee: String,
+    by_owner: bool,
+}
+
+/// Takes away what [`note`] noted.
+pub(super) async fn revoke(
+    connection: &Connection,
+    why: Why,
+    dms_role: &str,
+    tables: &[u32],
+) -> Result<(), Fault> {
+    let sql = format!(
+        "SELECT DISTINCT object, kind = 'database', grantor, grantee, by_owner FROM {} WHERE {}",
+        grants(),
+        why.taken()
+    );
+    let read = async || {
+        let rows = connection.query_long("reading the privileges", &sql, &[&tables, &dms_role]).await?;
+        let grants = rows.iter().map(|row| Grant {
+            object: row.get(0),
+            of_database: row.get(1),
+            grantor: row.get(2),
+            grantee: row.get(3),
+            by_owner: row.get(4),
+        });
+        Ok::<_, Fault>(grants.collect::<Vec<_>>())
+    };
+    let grants = read().await?;
+    if grants.is_empty() {
+        return Ok(());
+    }
+    let by_owners = grants.iter().filter(|grant| grant.by_owner);
+    let statements = revocations("", by_owners.map(|grant| (grant, grant.grantee.as_str())));
+    connection.run_long("revoking privileges", &statements).await?;
+    // An owner can't take back what another granted; and what is left now was granted by an exempt role, or passed on
+    // from there. Taking its right to pass on takes all that with it, and leaves the role its own.
+    let grants = read().await?;
+    let by_others = grants.iter().filter(|grant| !grant.by_owner);
+    let statements = revocations("GRANT OPTION FOR ", by_others.map(|grant| (grant, grant.grantor.as_str())));
+    if statements.is_empty() {
+        return Ok(());
+    }
+    connection.run_long("revoking privileges that were passed on", &statements).await
+}
+
+/// Revokes from each object's roles; objects with the same roles share a statement. Revoking on a table takes the
+/// grants on its columns away too.
+fn revocations<'a>(what: &str, grants: impl Iterator<Item = (&'a Grant, &'a str)>) -> String {
+    let mut roles: BTreeMap<(bool, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (grant, role) in grants {
+        roles.entry((grant.of_database, &grant.object)).or_default().insert(role);
+    }
+    let mut objects: BTreeMap<(bool, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
+    for ((of_database, object), roles) in roles {
+        objects.entry((of_database, roles)).or_default().push(object);
+    }
+    let statements = objects.into_iter().map(|((of_database, roles), objects)| {
+        let on = if of_database {
+            "CONNECT, TEMPORARY ON DATABASE"
+        } else {
+            "INSERT, UPDATE, DELETE, TRUNCATE ON TABLE"
+        };
+        let roles: Vec<&str> = roles.into_iter().collect();
+        format!("REVOKE {what}{on} {} FROM {} CASCADE", objects.join(", "), roles.join(", "))
+    });
+    statements.collect::<Vec<_>>().join("; ")
+}
+
+/// One noted grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Noted {
+    kind: String,
+    object: String,
+    attribute: String,
+    grantor: String,
+    grantee: String,
+    privilege: String,
+    grantable: bool,
+    /// The grantor owns the object now.
+    by_owner: bool,
+    /// The operator may act as the grantor.
+    as_grantor: bool,
+    /// The object, and the roles, are still there.
+    there: bool,
+    oid: Option<u32>,
+}
+
+/// Gives back what was noted, as those granted it who did then, and says what could not be given back so. One grant that
+/// fails does not keep the others: a side half open is worse than one grant too few, which is told.
+pub(super) async fn restore(connection: &Connection, why: Why, dms_role: &str) -> Result<Vec<String>, Fault> {
+    let noted = read(connection, why).await?;
+    let there: Vec<&Noted> = noted.iter().filter(|grant| grant.there).collect();
+    for stage in stages(&there) {
+        give(connection, &stage).await?;
+    }
+    let missing = missing(connection, why, dms_role, &noted).await?;
+    let again: Vec<&Noted> = there.into_iter().filter(|grant| missing.iter().any(|m| m == *grant)).collect();
+    if !again.is_empty() {
+        // Its old grantor can't or could not be acted as: the owner grants it, so that at least its holder has it.
+        let statements: Vec<String> = grouped(&again).into_iter().map(|(_, statement)| statement).collect();
+        for statement in &statements {
+            attempt(connection, statement).await?;
+        }
+    }
+    let left = self::missing(connection, why, dms_role, &noted).await?;
+    // What can't be given back stays noted, for a person.
+    let forget = "
+        DELETE FROM slipway.token_acl WHERE why = $1 AND NOT EXISTS (
+            SELECT FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) u(o, a, r, e, p)
+             WHERE u.o = object AND u.a = attribute AND u.r = grantor AND u.e = grantee AND u.p = privilege)";
+    let column =
+        |of: fn(&Noted) -> &String| -> Vec<&str> { left.iter().map(|grant| of(grant).as_str()).collect() };
+    connection
+        .query(
+            "forgetting what was given back",
+            forget,
+            &[
+                &why.as_str(),
+                &column(|grant| &grant.object),
+                &column(|grant| &grant.attribute),
+                &column(|grant| &grant.grantor),
+                &column(|grant| &grant.grantee),
+                &column(|grant| &grant.privilege),
+            ],
+        )
+        .await?;
+    Ok(left.iter().map(sentence).collect())
+}
+
+/// What is still noted as taken and not there, as sentences.
+pub(super) async fn differences(
+    connection: &Connection,
+    why: Why,
+    dms_role: &str,
+) -> Result<Vec<String>, Fault> {
+    let noted = read(connection, why).await?;
+    Ok(missing(connection, why, dms_role, &noted).await?.iter().map(sentence).collect())
+}
+
+fn sentence(grant: &Noted) -> String {
+    let on = if grant.attribute.is_empty() { String::new() } else { format!(" ({})", grant.attribute) };
+    let option = if grant.grantable { " with grant option" } else { "" };
+    let Noted { privilege, object, grantee, grantor, .. } = grant;
+    format!("{privilege}{on} on {object} was not given back to {grantee} as {grantor} had granted it{option}")
+}
+
+/// Takes back what [`keep_ourselves_in`] lent, but for DMS where it is frozen and has nothing.
+pub(super) async fn end_the_loan(connection: &Connection) -> Result<(), Fault> {
+    let sql = "
+        DELETE FROM slipway.token_acl WHERE why = 'lent'
+        RETURNING format('REVOKE CONNECT ON DATABASE %s FROM %s', object, grantee),
+                  grantee IN (SELECT quote_ident(rolname) FROM pg_roles)";
+    let rows = connection.query("reading what was lent", sql, &[]).await?;
+    let statements: Vec<String> = rows.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect();
+    if statements.is_empty() {
+        Ok(())
+    } else {
+        connection.run("taking back what was lent", &statements.join("; ")).await
+    }
+}
+
+/// Leaves what a fence noted of DMS's role to its freeze, which gives it back another day.
+pub(super) async fn leave_to_the_freeze(connection: &Connection, dms_role: &str) -> Result<(), Fault> {
+    let sql = "
+        WITH of_dms AS (DELETE FROM slipway.token_acl WHERE why = 'fence' AND grantee = quote_ident($1::text) RETURNING *)
+        INSERT INTO slipway.token_acl (kind, object, attribute, grantor, grantee, privilege, grantable, why)
+        SELECT kind, object, attribute, grantor, grantee, privilege, grantable, 'freeze' FROM of_dms
+        ON CONFLICT (kind, object, attribute, grantor, grantee, privilege, why)
+        DO UPDATE SET grantable = token_acl.grantable OR excluded.grantable";
+    connection.query("leaving DMS's rights to its freeze", sql, &[&dms_role]).await.map(|_| ())
+}
+
+/// Forgets an earlier fence's notes. On a side that applications write to they are of the past.
+pub(super) async fn forget(connection: &Connection) -> Result<(), Fault> {
+    connection
+        .run("forgetting old notes", "DELETE FROM slipway.token_acl WHERE why IN ('fence', 'lent')")
+        .await
+}
+
+async fn read(connection: &Connection, why: Why) -> Result<Vec<Noted>, Fault> {
+    let sql = format!(
+        "SELECT s.kind, s.object, s.attribute, s.grantor, s.grantee, s.privilege, s.grantable,
+                coalesce(quote_ident(pg_get_userbyid(coalesce(c.relowner, d.datdba))) = s.grantor, false),
+                coalesce(pg_has_role(r.oid, {MAY_SET}), false),
+                (c.oid IS NOT NULL OR d.oid IS NOT NULL)
+                AND (s.grantee = 'PUBLIC' OR EXISTS (SELECT FROM pg_roles e WHERE quote_ident(e.rolname) = s.grantee))
+                AND (s.kind <> 'column' OR EXISTS (
+                      SELECT FROM pg_attribute t
+                       WHERE t.attrelid = c.oid AND NOT t.attisdropped AND quote_ident(t.attname) = s.attribute)),
+                c.oid
+           FROM slipway.token_acl s
+           LEFT JOIN pg_roles r ON quote_ident(r.rolname) = s.grantor
+           LEFT JOIN pg_database d ON s.kind = 'database' AND d.datname = current_database()
+           LEFT JOIN (SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid, c.relowner
+                        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE c.relkind IN ('r', 'p')) c ON s.kind <> 'database' AND c.name = s.object
+          WHERE s.why = $1 ORDER BY 1, 2, 3, 4, 5, 6",
+    );
+    let rows = connection.query_long("reading slipway.token_acl", &sql, &[&why.as_str()]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Noted {
+            kind: row.get(0),
+            object: row.get(1),
+            attribute: row.get(2),
+            grantor: row.get(3),
+            grantee: row.get(4),
+            privilege: row.get(5),
+            grantable: row.get(6),
+            by_owner: row.get(7),
+            as_grantor: row.get(8),
+            there: row.get(9),
+            oid: row.get(10),
+        })
+        .collect())
+}
+
+/// Those of `noted` that are not there now as they were.
+async fn missing(
+    connection: &Connection,
+    why: Why,
+    dms_role: &str,
+    noted: &[Noted],
+) -> Result<Vec<Noted>, Fault> {
+    let tables: Vec<u32> =
+        noted.iter().filter_map(|grant| grant.oid).collect::<BTreeSet<_>>().into_iter().collect();
+    let sql = format!(
+        "SELECT s.kind, s.object, s.attribute, s.grantor, s.grantee, s.privilege
+           FROM slipway.token_acl s LEFT JOIN {}
+             ON g.kind = s.kind AND g.attribute = s.attribute AND (s.kind = 'database' OR g.object = s.object)
+                AND g.grantor = s.grantor AND g.grantee = s.grantee AND g.privilege = s.privilege
+                AND g.grantable >= s.grantable
+          WHERE s.why = $3 AND g.kind IS NULL",
+        grants()
+    );
+    let rows =
+        connection.query_long("comparing the privileges", &sql, &[&tables, &dms_role, &why.as_str()]).await?;
+    let missing: BTreeSet<[String; 6]> =
+        rows.iter().map(|row| std::array::from_fn(|column| row.get(column))).collect();
+    let is_missing = |grant: &&Noted| {
+        let Noted { kind, object, attribute, grantor, grantee, privilege, .. } = grant;
+        missing.contains(&[kind, object, attribute, grantor, grantee, privilege].map(Clone::clone))
+    };
+    Ok(noted.iter().filter(is_missing).cloned().collect())
+}
+
+/// What an owner granted comes first; what was passed on, after the right to do so.
+fn stages<'a>(grants: &[&'a Noted]) -> Vec<Vec<&'a Noted>> {
+    let (mut ready, mut rest): (Vec<&Noted>, Vec<&Noted>) = grants.iter().partition(|grant| grant.by_owner);
+    let mut stages = vec![std::mem::take(&mut ready)];
+    while !rest.is_empty() {
+        let waits = |grant: &Noted| {
+            rest.iter().any(|other| {
+                other.object == grant.object
+                    && other.privilege == grant.privilege
+                    && other.grantable
+                    && other.grantee == grant.grantor
+            })
+        };
+        let (later, now): (Vec<&Noted>, Vec<&Noted>) = rest.iter().partition(|grant| waits(grant));
+        if now.is_empty() {
+            // A circle can't be; if it were, the comparison afterwards would tell.
+            stages.push(later);
+            break;
+        }
+        stages.push(now);
+        rest = later;
+    }
+    stages
+}
+
+/// One statement for all objects with the same privileges from and to the same roles, and who is to say it.
+fn grouped(grants: &[&Noted]) -> Vec<(Option<String>, String)> {
+    let mut privileges: BTreeMap<(&str, &str, Option<&str>, &str, bool), BTreeSet<(&str, &str)>> =
+        BTreeMap::new();
+    for grant in grants {
+        let grantor = (!grant.by_owner && grant.as_grantor).then_some(grant.grantor.as_str());
+        let key = (
+            if grant.kind == "database" { "DATABASE" } else { "TABLE" },
+            grant.object.as_str(),
+            grantor,
+            grant.grantee.as_str(),
+            grant.grantable,
+        );
+        privileges.entry(key).or_default().insert((&grant.privilege, &grant.attribute));
+    }
+    let mut objects: BTreeMap<(Option<&str>, &str, String, &str, bool), Vec<&str>> = BTreeMap::new();
+    for ((kind, object, grantor, grantee, grantable), privileges) in privileges {
+        let list: Vec<String> = privileges
+            .into_iter()
+            .map(|(privilege, attribute)| {
+                if attribute.is_empty() { privilege.to_owned() } else { format!("{privilege} ({attribute})") }
+            })
+            .collect();
+        objects.entry((grantor, kind, list.join(", "), grantee, grantable)).or_default().push(object);
+    }
+    objects
+        .into_iter()
+        .map(|((grantor, kind, privileges, grantee, grantable), objects)| {
+            let option = if grantable { " WITH GRANT OPTION" } else { "" };
+            let statement =
+                format!("GRANT {privileges} ON {kind} {} TO {grantee}{option}", objects.join(", "));
+            (grantor.map(str::to_owned), statement)
+        })
+        .collect()
+}
+
+async fn give(connection: &Connection, grants: &[&Noted]) -> Result<(), Fault> {
+    let statements: Vec<String> = grouped(grants)
+        .into_iter()
+        .map(|(grantor, statement)| match grantor {
+            None => statement,
+            Some(grantor) => format!("SET LOCAL ROLE {grantor}; {statement}; RESET ROLE"),
+        })
+        .collect();
+    if statements.is_empty() || attempt(connection, &statements.join("; ")).await? {
+        return Ok(());
+    }
+    for statement in &statements {
+        attempt(connection, statement).await?;
+    }
+    Ok(())
+}
+
+/// False if the server refused it; the transaction then goes on as if it had not been said.
+async fn attempt(connection: &Connection, statements: &str) -> Result<bool, Fault> {
+    connection.run("beginning to give back", "SAVEPOINT given_back").await?;
+    match connection.run_long("giving privileges back", statements).await {
+        Ok(()) => connection.run("giving privileges back", "RELEASE given_back").await.map(|()| true),
+        Err(fault) if connection.is_usable() => {
+            tracing::warn!(reason = %fault, "a privilege could not be given back as it was");
+            let back = "ROLLBACK TO given_back; RELEASE given_back";
+            connection.run("going on without it", back).await.map(|()| false)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(object: &str, of_database: bool, grantee: &str) -> Grant {
+        let (object, grantee) = (object.to_owned(), grantee.to_owned());
+        Grant { object, of_database, grantor: "owner".to_owned(), grantee, by_owner: true }
+    }
+
+    #[test]
+    fn objects_with_the_same_grantees_share_a_statement() {
+        let grants = [
+            grant("bank", true, "PUBLIC"),
+            grant("public.a", false, "app"),
+            grant("public.b", false, "etl"),
+            grant("public.c", false, "app"),
+            grant("public.a", false, "app"),
+        ];
+        assert_eq!(
+            revocations("", grants.iter().map(|grant| (grant, grant.grantee.as_str()))),
+            "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.a, public.c FROM app CASCADE; \
+             REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.b FROM etl CASCADE; \
+             REVOKE CONNECT, TEMPORARY ON DATABASE bank FROM PUBLIC CASCADE"
+        );
+        assert_eq!(
+            revocations(
+                "GRANT OPTION FOR ",
+                grants[1..2].iter().map(|grant| (grant, grant.grantor.as_str()))
+            ),
+            "REVOKE GRANT OPTION FOR INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.a FROM owner CASCADE"
+        );
+        assert_eq!(revocations("", [].into_iter()), "");
+    }
+}

@@ -1,0 +1,157 @@
+//! The whole way: there, soaking, and finished.
+
+use sandbox::bank::probe::Side;
+use serde_json::json;
+
+use super::{Night, grants};
+use crate::journey::{NAME, PATIENCE, spec, texts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_writer_moves_under_load_and_the_migration_is_finished() {
+    let mut night = Box::pin(Night::begin("cutover", |_| {})).await;
+    night.goal("CutOver").await;
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    assert_eq!(view.status()["rollback"]["mode"], "None");
+    assert_eq!(view.status()["verification"]["state"], "Equal");
+    assert!(view.is("Ready", "True", "Soaking"), "{}", view.describe());
+    let steps: Vec<&str> = view.status()["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["phase"] == "CuttingOver")
+        .filter_map(|entry| entry["step"].as_str())
+        .collect();
+    assert_eq!(
+        steps,
+        ["PreCheck", "Fence", "Drain", "Freeze", "Verify", "Sequences", "ArmReverse", "Promote"],
+        "{}",
+        view.status()["history"]
+    );
+    night.writes().await;
+    // The slot of the way back is there, was there before the first write, and its position is written down.
+    let slots = texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await;
+    assert_eq!(slots.len(), 1, "{slots:?}");
+    let row = "SELECT reverse_slot || ' ' || reverse_lsn FROM slipway.token";
+    let row = texts(&night.journey.sandbox.source, row).await;
+    assert!(row[0].starts_with(&slots[0]), "{row:?}");
+    let forward = texts(&night.journey.sandbox.source, "SELECT slot_name::text FROM pg_replication_slots").await;
+    assert!(forward.is_empty(), "the forward slot is gone: {forward:?}");
+    assert!(night.journey.changes().contains(&"dms:DeleteReplicationTask".to_owned()));
+    // Next values of all sequences lie above what is there.
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Target));
+    assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
+
+    // A way back that there is none: said, and nothing done.
+    night.goal("Replicate").await;
+    let view = night.journey.until(NAME, "NoWayBack", |view| view.is("Stalled", "True", "NoWayBack")).await;
+    assert_eq!(view.status()["writer"], "Target");
+    // Nor is anything deleted that a way back would need.
+    night.goal("CutOver").await;
+    Box::pin(night.until_phase("Soaking")).await;
+
+    night.goal("Finish").await;
+    let view = Box::pin(night.until_phase("Finished")).await;
+    assert!(view.is("Ready", "True", "Finished"), "{}", view.describe());
+    assert!(view.status()["pointOfNoReturnAt"].is_string());
+    let refused = night.journey.patch(NAME, spec(json!({"goal": "CutOver"}))).await.unwrap_err();
+    assert!(refused.contains("only Finish is possible"), "{refused}");
+    assert!(texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await.is_empty());
+    let left = "SELECT relname::text FROM pg_class WHERE relnamespace = 'slipway'::regnamespace AND relkind = 'r'";
+    assert!(texts(&night.journey.sandbox.target, left).await.is_empty());
+    let may = "SELECT 'may' WHERE has_database_privilege('payments_app', 'payments', 'CONNECT')";
+    assert!(texts(&night.journey.sandbox.source, may).await.is_empty(), "the source stays fenced");
+    assert_eq!(texts(&night.journey.sandbox.target, may).await.len(), 1);
+    night.journey.delete(NAME).await;
+    night.journey.until_gone(NAME).await;
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_back_the_source_is_exactly_as_it_was() {
+    let mut night = Box::pin(Night::begin("giveback", |object| {
+        object["spec"]["verification"] = json!({"invariants": [{"name": "never", "sql": "SELECT pg_backend_pid()"}]});
+    }))
+    .await;
+    let before = grants(&night.journey.sandbox.source).await;
+    let target = grants(&night.journey.sandbox.target).await;
+    night.goal("CutOver").await;
+    // An invariant that can't hold: the move is given up after the fence, and Git's goal does not begin it again.
+    let view = night.journey.until(NAME, "GivenUp", |view| view.is("Stalled", "True", "GivenUp")).await;
+    assert!(view.message("Stalled").contains("never"), "{}", view.describe());
+    assert!(view.message("Stalled").contains("spec.attempt"), "{}", view.describe());
+    assert_eq!(view.status()["latch"]["attempt"], 1);
+    Box::pin(night.until_back()).await;
+    night.writes().await;
+    assert_eq!(grants(&night.journey.sandbox.source).await, before);
+    assert_eq!(grants(&night.journey.sandbox.target).await, target);
+    assert!(texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await.is_empty());
+    night.journey.until_quiet(NAME).await;
+
+    // Mended, and ordered again.
+    let order = json!({"attempt": 2, "verification": {"invariants": null}});
+    night.journey.patch(NAME, spec(order)).await.unwrap();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Target));
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_is_named_and_nothing_is_fenced() {
+    let mut night = Box::pin(Night::begin("precheck", |_| {})).await;
+    let source = night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE);
+    night
+        .journey
+        .on_source(
+            "CREATE ROLE etl LOGIN; GRANT CONNECT ON DATABASE payments TO etl; GRANT INSERT ON public.accounts TO etl",
+        )
+        .await;
+    night.goal("CutOver").await;
+    let view =
+        night.journey.until(NAME, "UnlistedWriter", |view| view.is("Stalled", "True", "UnlistedWriter")).await;
+    assert!(view.message("Stalled").contains("etl"), "{}", view.describe());
+    night.journey.on_source("REVOKE ALL ON public.accounts FROM etl; REVOKE ALL ON DATABASE payments FROM etl").await;
+    // A transaction that has written something and goes on.
+    let holder = sandbox::postgres::connect_local(&source).await.unwrap();
+    holder.batch_execute("BEGIN; CREATE TABLE public.hold (id bigint PRIMARY KEY)").await.unwrap();
+    let view = night
+        .journey
+        .until(NAME, "in the way", |view| {
+            view.is("Stalled", "True", "LongTransaction") || view.is("Stalled", "True", "SchemaChanging")
+        })
+        .await;
+    assert_eq!(view.status()["writer"], "Source", "{}", view.describe());
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.proved().await;
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_kept() {
+    let mut night = Box::pin(Night::begin("window", |object| {
+        object["spec"]["cutover"]["notAfter"] = json!("2001-01-01T00:00:00Z");
+    }))
+    .await;
+    night.goal("CutOver").await;
+    let view = night.journey.until(NAME, "WindowPassed", |view| view.is("Stalled", "True", "WindowPassed")).await;
+    assert_eq!(view.status()["writer"], "Source");
+    let later = json!({"cutover": {"notBefore": "2199-01-01T00:00:00Z", "notAfter": null}});
+    night.journey.patch(NAME, spec(later)).await.unwrap();
+    night
+        .journey
+        .eventually(PATIENCE, "waiting for the window", || async {
+            let view = night.journey.view(NAME).await;
+            let next = view.status()["next"].as_str().unwrap_or_default().to_owned();
+            if next.contains("2199-01-01") { Ok(()) } else { Err(view.describe()) }
+        })
+        .await;
+    night.proved().await;
+    night.end().await;
+}
