@@ -53,6 +53,11 @@ impl Server {
 
     /// Starts a server whose certificate, for `localhost`, ends with the given year.
     pub(crate) fn start(until: i32) -> Self {
+        Self::start_with(until, &[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(until: i32, more: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("slipway-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let directory = std::env::temp_dir().join(name);
@@ -99,7 +104,13 @@ impl Server {
             .command("postgres")
             .arg("-D")
             .arg(&data)
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(
+                settings
+                    .iter()
+                    .map(String::as_str)
+                    .chain(more.iter().copied())
+                    .flat_map(|setting| ["-c", setting]),
+            )
             .stderr(log)
             .spawn()
             .unwrap();
@@ -203,7 +214,11 @@ pub(crate) struct Database {
 impl Database {
     /// `name` is also the roles' prefix, so it must be this test's own.
     pub(crate) async fn make(name: &str) -> Self {
-        let server = Server::shared();
+        Self::make_on(Server::shared(), name).await
+    }
+
+    /// The same on a server of the test's own.
+    pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(
             "CREATE ROLE {name}_owner NOLOGIN;
