@@ -196,8 +196,11 @@ async fn a_grantor_whom_the_operator_cannot_act_as() {
 async fn the_barrier_stays_up_while_anyone_holds_a_lock() {
     let leadership = leadership().await;
     let permit = leadership.permit();
-    let server =
-        std::sync::Arc::new(super::server::Server::start_with(2099, &["max_prepared_transactions=5"]));
+    let server = std::sync::Arc::new(super::server::Server::start_with(
+        "bank",
+        2099,
+        &["max_prepared_transactions=5"],
+    ));
     let (database, connection) = super::moving::source_on(server, "w_locks", &permit).await;
     let guard = guard(&database, 3);
     let app = database.server.client("w_locks", "w_locks_app").await.unwrap();

@@ -65,7 +65,7 @@ async fn every_table_that_a_definer_may_write_needs_the_layer() {
 async fn what_would_stand_in_the_way_is_found_before() {
     let leadership = leadership().await;
     let permit = leadership.permit();
-    let server = Arc::new(Server::start_with(2099, &["max_prepared_transactions=5"]));
+    let server = Arc::new(Server::start_with("bank", 2099, &["max_prepared_transactions=5"]));
     let (database, connection) = source_on(server, "before", &permit).await;
     let quiet = precheck(&connection, &database.question()).await.unwrap();
     assert_eq!((quiet.timeline, quiet.in_recovery, quiet.lost_synchronous_standby), (1, false, false));
