@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::journey::{Journey, NAME, View, spec, texts};
 
 mod clean;
+mod cut;
 mod killed;
 mod stopped;
 mod two;
