@@ -172,7 +172,9 @@ impl Step {
             Self::DeleteEndpoint(_) => format!("delete endpoint {on}"),
             Self::DeleteInstance => format!("delete replication instance {on}"),
             Self::DeleteSubnetGroup => format!("delete replication subnet group {on}"),
-            Self::DropSourceRecord | Self::DropTargetRecord => format!("drop the tables of schema slipway in {on}"),
+            Self::DropSourceRecord | Self::DropTargetRecord => {
+                format!("drop the tables of schema slipway in {on}")
+            }
             Self::ReleaseTarget | Self::ReleaseSource => format!("let go of {on}, which stays fenced"),
             Self::Decide(decide) => decide.describe(),
             Self::Latch(_) => "record that this attempt is given up".to_owned(),
