@@ -28,6 +28,9 @@ pub struct Reach {
     /// A file with its password; else it is taken from the environment variable `SLIPWAY_SOURCE_PASSWORD`.
     #[arg(long)]
     pub source_password_file: Option<PathBuf>,
+    /// The role that DMS logs in as on the source: it may write there while applications may not.
+    #[arg(long, default_value = "slipway_dms")]
+    pub source_replication_role: String,
     /// A PEM file with the authorities that may have signed the source's certificate.
     #[arg(long)]
     pub source_ca: Option<PathBuf>,
@@ -46,15 +49,15 @@ pub struct Reach {
     /// A file with its password; else it is taken from the environment variable `SLIPWAY_TARGET_PASSWORD`.
     #[arg(long)]
     pub target_password_file: Option<PathBuf>,
+    /// The role that DMS logs in as on the target: it may write there while applications may not.
+    #[arg(long, default_value = "slipway_dms")]
+    pub target_replication_role: String,
     /// A PEM file with the authorities that may have signed the target's certificate.
     #[arg(long)]
     pub target_ca: Option<PathBuf>,
     /// Check the certificate's chain, and not that it is made out to the host.
     #[arg(long)]
     pub any_host_name: bool,
-    /// The role that DMS logs in as: it may write to a side that is fenced.
-    #[arg(long, default_value = "slipway_dms")]
-    pub replication_role: String,
 }
 
 /// One side, as far as it could be reached.
@@ -105,8 +108,16 @@ impl Reach {
     /// Looks at a side once more.
     pub async fn observe(&self, connection: &Connection) -> Result<Server, Fault> {
         let selection = Selection::of_everything(connection).await?;
-        let question = Question { selection, dms_role: self.replication_role.clone() };
+        let question = Question { selection, dms_role: self.replication_role(connection.side()).to_owned() };
         Box::pin(postgres::observe(connection, &question)).await
+    }
+
+    /// The role that DMS logs in as.
+    pub fn replication_role(&self, side: Side) -> &str {
+        match side {
+            Side::Source => &self.source_replication_role,
+            Side::Target => &self.target_replication_role,
+        }
     }
 
     /// The database's name, as it was given.

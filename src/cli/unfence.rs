@@ -68,11 +68,11 @@ pub async fn unfence(flags: &Unfence) -> Result<(), String> {
 
     // Above whatever either side has seen, so that every call that is still under way comes too late.
     let epoch = 1 + theirs.as_ref().map_or(0, |theirs| theirs.epoch).max(ours.epoch);
-    let guard = Guard {
+    let guard = |side: Side| Guard {
         holding: Holding {
             resource: ours.migration.clone(),
             uid: ours.uid.clone(),
-            dms_role: flags.reach.replication_role.clone(),
+            dms_role: flags.reach.replication_role(side).to_owned(),
         },
         epoch,
         fence_id: ours.fence_id.clone().unwrap_or_default(),
@@ -86,14 +86,14 @@ pub async fn unfence(flags: &Unfence) -> Result<(), String> {
             (_, Holder::None) => ClaimAs::Unchanged,
             _ => ClaimAs::Refused,
         };
-        postgres::claim(theirs.connection, &permit, &guard, how).await.map_err(failed)?;
+        postgres::claim(theirs.connection, &permit, &guard(other), how).await.map_err(failed)?;
     }
     if given {
         let theirs = theirs.as_ref().ok_or("the other side was not reached")?;
         stays_shut(flags, theirs.connection, other).await?;
-        postgres::take_back(ours.connection, &permit, &guard).await.map_err(failed)?;
+        postgres::take_back(ours.connection, &permit, &guard(side)).await.map_err(failed)?;
     }
-    open(ours.connection, &permit, &guard, side).await.map_err(failed)
+    open(ours.connection, &permit, &guard(side), side).await.map_err(failed)
 }
 
 fn of_side(sides: &Sides<Reached>, side: Side) -> Result<Ours<'_>, String> {

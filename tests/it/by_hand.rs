@@ -35,7 +35,7 @@ impl Night {
     /// Runs a verb; `sides` are those that it can reach.
     async fn run(&self, verb: &[&str], sides: &[Side]) -> (bool, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
-        command.args(verb).arg("--replication-role").arg(self.source.role("dms"));
+        command.args(verb);
         for side in Side::BOTH {
             let database = if side == Side::Source { &self.source } else { &self.target };
             let port = if sides.contains(&side) { database.server.port } else { 1 };
@@ -44,6 +44,7 @@ impl Night {
                 .args([format!("--{side}-port"), port.to_string()])
                 .args([format!("--{side}-database"), database.name.clone()])
                 .args([format!("--{side}-user"), database.role("op")])
+                .args([format!("--{side}-replication-role"), database.role("dms")])
                 .arg(format!("--{side}-ca"))
                 .arg(&self.ca)
                 .env(format!("SLIPWAY_{}_PASSWORD", side.as_str().to_uppercase()), PASSWORD);
