@@ -59,7 +59,7 @@ pub struct Aws {
     pub rds: rds::Rds,
     /// Metrics and alarms.
     pub cloudwatch: cloudwatch::CloudWatch,
-    /// Secrets.
+    /// Secrets Manager.
     pub secrets: secrets::Secrets,
     identity: Arc<Identity>,
 }
@@ -100,7 +100,7 @@ impl Aws {
                 Arc::clone(&identity),
             ),
             rds: rds::Rds::new(aws_sdk_rds::Client::new(config), caller(20, 2)),
-            secrets: secrets::Secrets,
+            secrets: secrets::Secrets::new(aws_sdk_secretsmanager::Client::new(config), caller(20, 2)),
             cloudwatch: cloudwatch::CloudWatch::new(aws_sdk_cloudwatch::Client::new(config), caller(20, 2)),
             identity,
         }

@@ -19,7 +19,7 @@ pub trait CallObserver: Send + Sync {
 /// One operation of one service, and what a person needs to know when it is refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
-    /// As IAM writes it: `dms`, `cloudwatch`, `rds`, `sts`.
+    /// As IAM writes it: `dms`, `cloudwatch`, `rds`, `secretsmanager`, `sts`.
     pub(super) service: &'static str,
     /// As AWS writes it: `CreateEndpoint`.
     pub(super) name: &'static str,

@@ -205,6 +205,17 @@ fn judge(operation: Operation, code: &str) -> Verdict {
              spec.replication.instance.managed.kmsKeyARN, in the key's policy too"
                 .to_owned(),
         ),
+        "DecryptionFailure" | "EncryptionFailure" => Verdict::Blocked(
+            Reason::AccessDenied,
+            "allow the operator's role kms:Decrypt and kms:GenerateDataKey on the secret's key, in the key's policy too, \
+             and see that the key is enabled"
+                .to_owned(),
+        ),
+        "InvalidRequestException" => field(
+            operation.fields,
+            "AWS does not do it in the state that it is in: a secret that is being deleted, or that another service manages",
+        ),
+        "ResourceExistsException" => Verdict::Unknown("it was written before in another way; looking again"),
         "KMSKeyNotAccessibleFault"
         | "KMSDisabledFault"
         | "KMSInvalidStateFault"
@@ -259,6 +270,10 @@ fn allow(operation: Operation) -> String {
         "CreateEndpoint" | "CreateReplicationTask" | "ImportCertificate" => {
             format!("allow the operator's role {service}:{name} and {service}:AddTagsToResource")
         }
+        "GetSecretValue" | "PutSecretValue" => format!(
+            "allow the operator's role {service}:{name} on this secret, and kms:Decrypt and kms:GenerateDataKey on its key \
+             if it has one of its own"
+        ),
         "PutMetricAlarm" => format!("allow the operator's role {service}:{name} and {service}:TagResource"),
         _ => format!("allow the operator's role {service}:{name}"),
     }

@@ -11,6 +11,7 @@
 mod faults;
 mod provisioning;
 mod refusals;
+mod secrets;
 mod watching;
 
 use std::net::{Ipv4Addr, SocketAddr};

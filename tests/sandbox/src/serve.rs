@@ -6,7 +6,7 @@
 //! | path | protocol | module |
 //! |---|---|---|
 //! | `/service/GraniteServiceVersion20100801/operation/…` | CloudWatch, rpc-v2-cbor | `cbor` |
-//! | `/` with `x-amz-target` | DMS, JSON 1.1 | `json` |
+//! | `/` with `x-amz-target` | DMS and Secrets Manager, JSON 1.1 | `json` |
 //! | `/` with a form | RDS and STS, query and XML | `query` |
 //! | `/_sandbox/calls`, `/_sandbox/faults` | for tests and people | `control` |
 

@@ -9,6 +9,7 @@
 //! | Database Migration Service | [`dms`] | AWS's API model; the table of each submodule names the fact |
 //! | `CloudWatch` | [`cloudwatch`] | AWS's API model |
 //! | RDS, as far as describing goes | [`rds`] | AWS's API model |
+//! | Secrets Manager, reading and writing values | [`secrets`] | AWS's API model |
 //! | STS | here | AWS's API model |
 //!
 //! What nobody could verify without an account is a field of [`Switches`], and tests run with it both ways.
@@ -25,6 +26,7 @@ mod refusal;
 pub mod cloudwatch;
 pub mod dms;
 pub mod rds;
+pub mod secrets;
 
 #[cfg(test)]
 mod rules;
@@ -126,6 +128,8 @@ pub enum Call {
     CloudWatch(cloudwatch::Call),
     /// RDS `DescribeDBInstances`.
     DescribeDatabases(rds::Describe),
+    /// Secrets Manager.
+    Secrets(secrets::Call),
     /// STS `GetCallerIdentity`.
     GetCallerIdentity,
 }
@@ -139,6 +143,8 @@ pub enum Reply {
     CloudWatch(cloudwatch::Reply),
     /// RDS `DescribeDBInstances`.
     Databases(Vec<rds::Instance>),
+    /// Secrets Manager.
+    Secrets(secrets::Reply),
     /// STS `GetCallerIdentity`.
     Identity {
         /// Account number.
@@ -158,6 +164,7 @@ pub struct World {
     dms: dms::Dms,
     cloudwatch: cloudwatch::CloudWatch,
     databases: Vec<rds::Instance>,
+    secrets: secrets::Secrets,
     spoilt: meddling::Spoilt,
     outbox: Vec<Effect>,
 }
@@ -174,6 +181,7 @@ impl World {
             dms: dms::Dms::default(),
             cloudwatch: cloudwatch::CloudWatch::new(now),
             databases,
+            secrets: secrets::Secrets::default(),
             spoilt: meddling::Spoilt::default(),
             outbox: Vec::new(),
         }
@@ -186,11 +194,32 @@ impl World {
             Call::Dms(call) => self.dms_call(call).map(Reply::Dms),
             Call::CloudWatch(call) => self.cloudwatch_call(call).map(Reply::CloudWatch),
             Call::DescribeDatabases(call) => rds::describe(&self.databases, &call).map(Reply::Databases),
+            Call::Secrets(call) => self.secrets.call(call).map(Reply::Secrets),
             Call::GetCallerIdentity => Ok(Reply::Identity {
                 account: self.names.account().to_owned(),
                 arn: format!("arn:aws:sts::{}:assumed-role/slipway/slipway", self.names.account()),
             }),
         }
+    }
+
+    /// Gives a secret a value, as a person does, and makes it if there is none of this name; the answer is its ARN.
+    pub fn keep_secret(&mut self, name: &str, value: &str) -> String {
+        let arn = self.names.arn("secretsmanager", "secret", &format!("{name}-5a1d00"));
+        let all = &mut self.secrets.all;
+        if !all.iter().any(|secret| secret.arn == arn) {
+            let (arn, name) = (arn.clone(), name.to_owned());
+            all.push(secrets::Secret { arn, name, deleted: false, versions: Vec::new() });
+        }
+        if let Some(secret) = all.iter_mut().find(|secret| secret.arn == arn) {
+            let id = format!("5a1d0000-0000-4000-8000-{:012}", secret.versions.len() + 1);
+            secret.add(id, value.to_owned());
+        }
+        arn
+    }
+
+    /// The secrets, to look at or to spoil.
+    pub fn secrets_mut(&mut self) -> &mut Vec<secrets::Secret> {
+        &mut self.secrets.all
     }
 
     /// Lets time pass, and hands out the effects wanted since the last time.

@@ -11,7 +11,7 @@ use crate::bank::Bank;
 use crate::postgres::Login;
 
 /// The services that the operator calls, as the AWS SDKs write them in the names of variables.
-const SERVICES: [&str; 4] = ["DATABASE_MIGRATION_SERVICE", "RDS", "CLOUDWATCH", "STS"];
+const SERVICES: [&str; 5] = ["DATABASE_MIGRATION_SERVICE", "RDS", "CLOUDWATCH", "SECRETS_MANAGER", "STS"];
 
 /// The variables, in the order of the file.
 #[derive(Clone, PartialEq, Eq)]

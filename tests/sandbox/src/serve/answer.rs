@@ -84,6 +84,13 @@ fn recognise(parts: &Parts, body: &[u8]) -> Recognised {
                 call: json::decode(name, body),
             };
         }
+        if service == "secretsmanager" {
+            return Recognised {
+                wire: Wire::Json,
+                operation: format!("secretsmanager:{name}"),
+                call: json::decode_secrets(name, body),
+            };
+        }
         let call = Err(Refusal::not_modelled(format!("the service of {target}")));
         return Recognised { wire: Wire::Json, operation: target.to_owned(), call };
     }

@@ -1,11 +1,11 @@
-//! DMS: JSON 1.1.
+//! DMS and Secrets Manager: JSON 1.1.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::world::dms::{Call, Page, Reply};
-use crate::world::{self, Refusal};
+use crate::world::{self, Refusal, secrets};
 
 /// A request's body as a call. A field that the model lacks is refused rather than ignored.
 pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusal> {
@@ -39,6 +39,16 @@ pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusa
     Ok(world::Call::Dms(call))
 }
 
+/// The same for Secrets Manager.
+pub(super) fn decode_secrets(operation: &str, body: &[u8]) -> Result<world::Call, Refusal> {
+    let call = match operation {
+        "GetSecretValue" => secrets::Call::Get(read(body)?),
+        "PutSecretValue" => secrets::Call::Put(read(body)?),
+        other => return Err(Refusal::not_modelled(format!("secretsmanager:{other}"))),
+    };
+    Ok(world::Call::Secrets(call))
+}
+
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         Refusal::new("SerializationException", format!("the AWS stand-in can't read the request: {error}"))
@@ -49,8 +59,16 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 pub(super) fn encode(result: Result<world::Reply, Refusal>) -> String {
     let value = match result {
         Ok(world::Reply::Dms(reply)) => value(reply),
+        Ok(world::Reply::Secrets(secrets::Reply { arn, name, version, with_value })) => {
+            let secrets::Version { id, value, stages } = version;
+            let mut reply = json!({ "ARN": arn, "Name": name, "VersionId": id, "VersionStages": stages });
+            if with_value {
+                reply["SecretString"] = value.into();
+            }
+            reply
+        }
         Ok(other) => {
-            json!({ "__type": "InternalFailure", "message": format!("not an answer of DMS: {other:?}") })
+            json!({ "__type": "InternalFailure", "message": format!("not an answer in JSON: {other:?}") })
         }
         Err(Refusal { code, message, resource_arn: None }) => json!({ "__type": code, "message": message }),
         Err(Refusal { code, message, resource_arn }) => {
