@@ -6,6 +6,7 @@ mod crash;
 mod cutover;
 mod deletion;
 mod demo;
+mod drivers;
 mod house;
 mod journey;
 mod postgres;

@@ -43,9 +43,20 @@ impl Server {
     /// The server that all tests share that need nothing special.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::share(&SHARED, "bank")
+    }
+
+    /// Another one, for tests with two sides. Its authority has a name of its own: OpenSSL looks for one by name, and
+    /// tries no second one of that name.
+    pub(crate) fn second() -> Arc<Self> {
+        static SECOND: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        Self::share(&SECOND, "other bank")
+    }
+
+    fn share(place: &Mutex<Weak<Self>>, authority_name: &str) -> Arc<Self> {
+        let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start(2099));
+            let server = Arc::new(Self::start_with(authority_name, 2099));
             *shared = Arc::downgrade(&server);
             server
         })
@@ -53,6 +64,10 @@ impl Server {
 
     /// Starts a server whose certificate, for `localhost`, ends with the given year.
     pub(crate) fn start(until: i32) -> Self {
+        Self::start_with("bank", until)
+    }
+
+    fn start_with(authority_name: &str, until: i32) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("slipway-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let directory = std::env::temp_dir().join(name);
@@ -60,7 +75,7 @@ impl Server {
         let user = Account::find();
         user.owns(&directory, 0o700);
 
-        let (issuer, ca) = authority("bank");
+        let (issuer, ca) = authority(authority_name);
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2001, 1, 1);
@@ -153,6 +168,13 @@ impl Drop for Server {
     }
 }
 
+/// One of PostgreSQL's own client programs, as `psql`.
+pub(crate) fn client_program(name: &str) -> Command {
+    // Some machines have links to the server's programs elsewhere.
+    let programs = Account::find().programs.join("initdb").canonicalize().unwrap();
+    Command::new(programs.with_file_name(name))
+}
+
 /// Who runs the server: PostgreSQL refuses root.
 struct Account {
     ids: Option<(u32, u32)>,
@@ -203,7 +225,11 @@ pub(crate) struct Database {
 impl Database {
     /// `name` is also the roles' prefix, so it must be this test's own.
     pub(crate) async fn make(name: &str) -> Self {
-        let server = Server::shared();
+        Self::make_on(Server::shared(), name).await
+    }
+
+    /// The same on a server of the caller's choice.
+    pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(
             "CREATE ROLE {name}_owner NOLOGIN;

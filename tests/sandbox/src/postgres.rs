@@ -223,6 +223,7 @@ impl Server {
              max_replication_slots = 20\n\
              max_wal_senders = 20\n\
              max_connections = 100\n\
+             max_prepared_transactions = 10\n\
              log_line_prefix = '%m [%p] %u@%d %a '\n\
              timezone = 'UTC'\n\
              log_timezone = 'UTC'\n",
