@@ -112,10 +112,7 @@ pub fn underway(
 
 /// The copy's fitness is judged before the writer moves; afterwards the questions mean something else.
 fn is_before_the_cutover(phase: Option<Phase>) -> bool {
-    !matches!(
-        phase,
-        Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished)
-    )
+    !matches!(phase, Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished))
 }
 
 /// One part of a move, as history has it.
@@ -314,12 +311,9 @@ fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
 }
 
 fn fenced(goal: &Goal, seen: &Seen) -> Verdict {
-    let target = match &seen.database.target {
-        Err(_) => {
-            let (_, _, message) = connected(seen, Side::Target);
-            return (Truth::Unknown, Reason::Unknown, message);
-        }
-        Ok(target) => target,
+    let Ok(target) = &seen.database.target else {
+        let (_, _, message) = connected(seen, Side::Target);
+        return (Truth::Unknown, Reason::Unknown, message);
     };
     match (&target.record, target.writers.as_slice()) {
         (Record::Present { uid, token, .. }, _)
@@ -379,8 +373,7 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     let (target, target_open) = target?;
     let source_open = match source {
         // Before its record is made the source is as the migration found it: the writer.
-        None => true,
-        Some((Holder::Side(Side::Source), _)) => true,
+        None | Some((Holder::Side(Side::Source), _)) => true,
         Some((_, open)) => open,
     };
     let target_open = target_open || *target == Holder::Side(Side::Target);
@@ -438,9 +431,8 @@ fn task_status(task: &Task) -> String {
 }
 
 fn all_slots(seen: &Seen) -> Vec<SlotStatus> {
-    let of = |side: Side| {
-        seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default()
-    };
+    let of =
+        |side: Side| seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default();
     Side::BOTH.into_iter().flat_map(of).take(SLOTS_MAX).collect()
 }
 

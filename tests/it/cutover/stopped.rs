@@ -48,7 +48,8 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     night.journey.patch(NAME, spec(json!({"suspend": null}))).await.unwrap();
     night.fenced().await;
     night.journey.patch(NAME, spec(json!({"abortAttempt": 1}))).await.unwrap();
-    let view = Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
+    let view =
+        Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "Aborted");
     drop(held);
     Box::pin(night.until_back()).await;
@@ -74,7 +75,8 @@ async fn a_wiped_status_ends_on_one_side() {
     let wipe = kube::api::Patch::Merge(json!({"status": null}));
     night.journey.migrations().patch_status(NAME, &kube::api::PatchParams::default(), &wipe).await.unwrap();
     night.journey.start_operator();
-    let view = Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
+    let view =
+        Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "StatusLost", "{}", view.describe());
     drop(held);
     Box::pin(night.until_back()).await;
@@ -103,7 +105,8 @@ async fn a_prepared_transaction_at_the_fence_is_named_and_the_source_given_back(
         .unwrap();
     holder.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
     let view = night.journey.until(NAME, "the latch or the check", |view| {
-        view.status()["latch"]["reason"] == "PreparedTransaction" || view.is("Stalled", "True", "PreparedTransaction")
+        view.status()["latch"]["reason"] == "PreparedTransaction"
+            || view.is("Stalled", "True", "PreparedTransaction")
     });
     let view = Box::pin(view).await;
     assert_eq!(view.status()["writer"], "Source", "{}", view.describe());
@@ -172,7 +175,8 @@ async fn when_all_connections_are_used_up_the_operator_still_has_its_own() {
         .journey
         .eventually(crate::journey::PATIENCE, "the source given back", || async {
             // The place that was freed may be taken at once.
-            let Ok(look) = connect_local(&night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE)).await
+            let Ok(look) =
+                connect_local(&night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE)).await
             else {
                 return Err("no connection".to_owned());
             };

@@ -13,8 +13,16 @@ use crate::crash::EVERY;
 use crate::journey::{NAME, PATIENCE};
 
 /// The steps after whose effect the first operator is paused.
-const STEPS: [&str; 8] =
-    ["DecideMove", "ClaimSide", "CreateReverseSlot", "Fence", "WriteMarker", "Freeze", "ArmReverse", "Promote"];
+const STEPS: [&str; 8] = [
+    "DecideMove",
+    "ClaimSide",
+    "CreateReverseSlot",
+    "Fence",
+    "WriteMarker",
+    "Freeze",
+    "ArmReverse",
+    "Promote",
+];
 
 async fn arrives_when_paused_after(step: &str) {
     println!("paused after {step}");
@@ -31,7 +39,8 @@ async fn arrives_when_paused_after(step: &str) {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
     let flags = ["--retry".to_owned(), "0.2".to_owned()];
     let second =
-        stage::start_operator_with(night.journey.environment(), &binary, Duration::from_millis(200), &flags).unwrap();
+        stage::start_operator_with(night.journey.environment(), &binary, Duration::from_millis(200), &flags)
+            .unwrap();
     let view = Box::pin(night.until_phase("Soaking")).await;
     assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
     night.writes().await;
@@ -50,8 +59,11 @@ async fn arrives_when_paused_after(step: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_slept_changes_nothing_when_it_wakes() {
-    let steps: Vec<&str> =
-        if std::env::var_os(EVERY).is_some() { STEPS.to_vec() } else { vec!["ClaimSide", "Fence", "Promote"] };
+    let steps: Vec<&str> = if std::env::var_os(EVERY).is_some() {
+        STEPS.to_vec()
+    } else {
+        vec!["ClaimSide", "Fence", "Promote"]
+    };
     for step in steps {
         Box::pin(arrives_when_paused_after(step)).await;
     }
