@@ -5,7 +5,7 @@ mod fence;
 mod heartbeat;
 mod holders;
 mod marker;
-mod moving;
+pub(crate) mod moving;
 mod observe;
 mod pair;
 mod past_the_fence;

@@ -67,7 +67,7 @@ impl Server {
         Self::start_with("bank", until, &[])
     }
 
-    /// The same with an authority of this name, and with more settings.
+    /// The same with more settings, and of an authority of that name.
     pub(crate) fn start_with(authority_name: &str, until: i32, more: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("slipway-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -235,7 +235,7 @@ impl Database {
         Self::make_on(Server::shared(), name).await
     }
 
-    /// The same on a server of the caller's choice.
+    /// The same on a server of the test's own.
     pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(
