@@ -36,8 +36,12 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const GRACE: Duration = Duration::from_secs(30);
 /// Between two probes, where the question is how long and not whether.
 const CALM: Duration = Duration::from_millis(20);
-/// A kill comes at a random moment so long after the goal moved, or after the start of the operator that is killed next.
-const MOMENT_MS: u64 = 2_000;
+/// A kill comes at a random moment so long after the goal moved or the operator started, ...
+const AFTER_START_MS: u64 = 2_000;
+/// ... or so long after the source was found closed: in the midst of it.
+const AFTER_FENCE_MS: u64 = 1_200;
+/// The first look of an operator that was started again takes seconds, on a machine with more to do.
+const FENCE: Duration = Duration::from_secs(15);
 
 /// Runs the benchmark and prints its table.
 ///
@@ -136,7 +140,7 @@ impl Bench<'_> {
         sleep(SETTLE).await;
         self.patch(&example, &json!({"spec": {"goal": "CutOver", "rollback": {"minSoak": "1s"}}})).await?;
         if self.flags.kill {
-            self.kill_at_random_moments().await?;
+            self.kill_at_random_moments(&prober).await?;
         }
         let over = |migration: &Migration| migration.is_soaking() || migration.is_given_up();
         let migration = self.until(&example, "the writer moved, or the cutover given up", over).await?;
@@ -203,9 +207,18 @@ impl Bench<'_> {
     }
 
     /// `kill -9`, one to three times, each followed by a new start as a Deployment would make it.
-    async fn kill_at_random_moments(&mut self) -> Result<(), String> {
+    async fn kill_at_random_moments(&mut self, prober: &Prober) -> Result<(), String> {
         for _ in 0..=self.below(3) {
-            sleep(Duration::from_millis(self.below(MOMENT_MS))).await;
+            let moment = if self.below(3) == 0 {
+                self.below(AFTER_START_MS)
+            } else {
+                let began = Instant::now();
+                while prober.findings().open == [true, false] && began.elapsed() < FENCE {
+                    sleep(Duration::from_millis(2)).await;
+                }
+                self.below(AFTER_FENCE_MS)
+            };
+            sleep(Duration::from_millis(moment)).await;
             let operator = self.operator.take().ok_or("there is no operator")?;
             operator.signal(Signal::KILL).map_err(text)?;
             operator.ended().await;

@@ -15,6 +15,7 @@ pub(crate) mod watch;
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -82,9 +83,11 @@ async fn story(
     programs: &Programs,
     mut told: Pin<&mut impl Future<Output = std::io::Result<()>>>,
 ) -> Result<String, String> {
+    // A test may tell two stories in one process.
+    static STORIES: AtomicU32 = AtomicU32::new(1);
     let account = Account::begin();
-    let directory =
-        std::env::temp_dir().join(format!("slipway-demo-{}-{}", std::process::id(), delays.word()));
+    let number = STORIES.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("slipway-demo-{}-{number}", std::process::id()));
     println!();
     account.say(&format!("starting Kubernetes, two PostgreSQL servers and AWS, {}", delays.describe()));
     let options = Options { delays: delays.of_world(), ..Options::new(&directory) };

@@ -70,6 +70,8 @@ pub struct Findings {
     pub target: Vec<Interval>,
     /// Probes that were refused, or had no answer.
     pub refused: u64,
+    /// Whether the last probe of source and target was accepted.
+    pub open: [bool; 2],
     /// What was said at the last refusal on each side.
     pub last_refusal: [Option<String>; 2],
 }
@@ -266,6 +268,7 @@ impl Probe {
                 self.open = false;
             }
         }
+        findings.open[usize::from(self.side == Side::Target)] = self.open;
     }
 }
 

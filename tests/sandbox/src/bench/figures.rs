@@ -23,6 +23,8 @@ impl Run {
     pub(super) fn describe(&self) -> String {
         let Self { outage, spans, acknowledged, rate, unknown, kills } = self;
         let ended = match outage {
+            // What an operator measured before it was killed is lost with it.
+            Some(outage) if *kills > 0 => format!("moved, write outage {}", seconds(*outage)),
             Some(outage) => format!(
                 "moved, write outage {}, fence to promote {}",
                 seconds(*outage),
@@ -62,13 +64,14 @@ impl Figures {
             text.push('\n');
         };
         row("write outage", moved.iter().filter_map(|run| run.outage).collect());
-        row("fence to promote", moved.iter().map(|run| run.spans.fence_to_promote()).collect());
-        let after = |run: &&Run| {
-            run.outage.map_or(Duration::ZERO, |whole| whole.saturating_sub(run.spans.fence_to_promote()))
+        let whole: Vec<&&Run> = moved.iter().filter(|run| run.kills == 0).collect();
+        row("fence to promote", whole.iter().map(|run| run.spans.fence_to_promote()).collect());
+        let after = |run: &&&Run| {
+            run.outage.map_or(Duration::ZERO, |outage| outage.saturating_sub(run.spans.fence_to_promote()))
         };
-        row("promote to first write", moved.iter().map(after).collect());
+        row("promote to first write", whole.iter().map(after).collect());
         for step in STEPS {
-            row(&format!("  {step}"), moved.iter().filter_map(|run| run.spans.of_step(step)).collect());
+            row(&format!("  {step}"), whole.iter().filter_map(|run| run.spans.of_step(step)).collect());
         }
         let sum = |count: fn(&Run) -> u64| self.runs.iter().map(count).sum::<u64>();
         let _ = write!(
