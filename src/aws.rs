@@ -23,9 +23,9 @@ mod identity;
 mod limit;
 mod owner;
 pub mod rds;
-pub mod secrets;
 #[cfg(test)]
 mod responder;
+pub mod secrets;
 
 pub use call::CallObserver;
 pub use owner::{Ownership, RESOURCE_TAG, SECRET_VERSION_TAG, UID_TAG};

@@ -82,7 +82,8 @@ async fn walk(
         }
     }
     if goal.is_moving()
-        && let outage::End::Long(stand) = Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await
+        && let outage::End::Long(stand) =
+            Box::pin(outage::run(context, &aws, &mut object, &mut goal, memory)).await
     {
         let (seen, decision) = *stand;
         publish::underway(&object, context, memory, &goal, &seen, &decision).await?;
@@ -99,7 +100,8 @@ async fn walk(
         if let Step::Decide(decide) = step {
             // A decision is all of this turn: what it led to is looked at first.
             let recorded = act::record(&hands, &object, &goal, memory, decide).await;
-            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone)).await;
+            performed(&object, context, &goal, step, &recorded.as_ref().map(|_| ()).map_err(Clone::clone))
+                .await;
             recorded?;
             return Ok(Duration::ZERO);
         }

@@ -101,7 +101,8 @@ pub async fn run(
     tokio::spawn(become_ready(controller.store(), readiness));
     let store = controller.store();
     context.watch(Box::new(move |known| {
-        let name = ObjectRef::<Guarded>::new(&known.name_any()).within(&known.namespace().unwrap_or_default());
+        let name =
+            ObjectRef::<Guarded>::new(&known.name_any()).within(&known.namespace().unwrap_or_default());
         let found = store.get(&name)?;
         found.0.as_ref().ok().cloned()
     }));

@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::api::condition::Reason;
 use crate::api::database::{DatabaseMigration, TableSelector};
 use crate::api::{FIELD_MANAGER, FINALIZER};
+use crate::aws::Aws;
 use crate::aws::dms::settings::{table_mappings, task_settings};
 use crate::aws::dms::{NewInstance, NewTask};
-use crate::aws::Aws;
 use crate::database::context::Memory;
 use crate::database::decide::{Step, wanted};
 use crate::database::goal::{Goal, InstanceGoal};
@@ -193,9 +193,7 @@ async fn database(
             Ok(())
         }
         Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
-        Step::DropReverseSlot(slot) => {
-            postgres::drop_slot(session(hands, Side::Target)?, permit, slot).await
-        }
+        Step::DropReverseSlot(slot) => postgres::drop_slot(session(hands, Side::Target)?, permit, slot).await,
         Step::DropSourceRecord => {
             postgres::drop_record(session(hands, Side::Source)?, permit, &migration(Side::Source)?).await
         }

@@ -301,7 +301,10 @@ fn following(goal: &Goal, seen: &Seen, phase: Option<Phase>) -> Decision {
         let blocked = Blocked::new(
             Reason::GivenUp,
             format_args!("Attempt {} at the cutover was given up: {}", latch.attempt, latch.message),
-            format_args!("The source is the writer, and the target follows. Mend the cause, then set spec.attempt above {}", latch.attempt),
+            format_args!(
+                "The source is the writer, and the target follows. Mend the cause, then set spec.attempt above {}",
+                latch.attempt
+            ),
         );
         let next = blocked_next(&blocked);
         return Decision { state: State::Stalled(blocked), next, look_again: LookAgain::Steady, ..as_it_is };

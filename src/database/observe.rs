@@ -223,8 +223,9 @@ async fn connection(
 ) -> Known<Arc<Connection>> {
     let opened = opened(goal, side, &material.operator, material, address);
     let (first, second) = held;
-    let usable =
-        |held: &Held| held.as_ref().is_some_and(|(with, connection)| *with == opened && connection.is_usable());
+    let usable = |held: &Held| {
+        held.as_ref().is_some_and(|(with, connection)| *with == opened && connection.is_usable())
+    };
     if !usable(first) {
         let spare = second.take();
         *first = if usable(&spare) {
@@ -331,9 +332,9 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
             let standing = postgres::standing(&session, &question).await?;
             Ok((session, standing))
         };
-        tokio::time::timeout(LOOK_WITHIN, look)
-            .await
-            .unwrap_or_else(|_| Err(Fault::Again(format!("the {side} did not answer within {LOOK_WITHIN:?}"))))
+        tokio::time::timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| {
+            Err(Fault::Again(format!("the {side} did not answer within {LOOK_WITHIN:?}")))
+        })
     };
     let (sessions, spares) = (&mut memory.sessions, &mut memory.spares);
     let (source, target) = futures::join!(

@@ -64,7 +64,12 @@ impl Spans {
     fn leave(&mut self) {
         if let Some((stage, since, what)) = self.now.take() {
             let took = since.elapsed();
-            tracing::info!(stage = stage.as_str(), took_ms = took.as_millis(), what, "part of the move is done");
+            tracing::info!(
+                stage = stage.as_str(),
+                took_ms = took.as_millis(),
+                what,
+                "part of the move is done"
+            );
             self.done.push(Span { stage, took, at: Timestamp::now(), what });
         }
     }

@@ -38,8 +38,7 @@ pub async fn publish(
     warn_of_slot(object, context, memory, goal, seen).await;
     let empty = DatabaseMigrationStatus::default();
     let previous = object.status.as_ref().unwrap_or(&empty);
-    let status =
-        report::status(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
+    let status = report::status(goal, seen, decision, &memory.spans, previous, object.metadata.generation);
     if !report::is_news(previous, &status) && !report::is_due(previous, decision, seen.now) {
         return Ok(());
     }

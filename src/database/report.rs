@@ -112,10 +112,7 @@ pub fn underway(
 
 /// The copy's fitness is judged before the writer moves; afterwards the questions mean something else.
 fn is_before_the_cutover(phase: Option<Phase>) -> bool {
-    !matches!(
-        phase,
-        Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished)
-    )
+    !matches!(phase, Some(Phase::CuttingOver | Phase::Soaking | Phase::Finishing | Phase::Finished))
 }
 
 /// One part of a move, as history has it.
@@ -438,9 +435,8 @@ fn task_status(task: &Task) -> String {
 }
 
 fn all_slots(seen: &Seen) -> Vec<SlotStatus> {
-    let of = |side: Side| {
-        seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default()
-    };
+    let of =
+        |side: Side| seen.database.get(side).as_ref().map(|server| slots(side, server)).unwrap_or_default();
     Side::BOTH.into_iter().flat_map(of).take(SLOTS_MAX).collect()
 }
 

@@ -210,11 +210,9 @@ async fn verify(
         .iter()
         .map(|invariant| Invariant { name: invariant.name.clone(), sql: invariant.sql.clone() })
         .collect();
-    let verdict =
-        postgres::verify(&old, &new, &goal.tables, &invariants, left.max(VERIFY_LEAST)).await?;
+    let verdict = postgres::verify(&old, &new, &goal.tables, &invariants, left.max(VERIFY_LEAST)).await?;
     let difference = (!verdict.is_equal()).then(|| {
-        let named: Vec<String> =
-            verdict.differences.iter().take(NAMED).map(ToString::to_string).collect();
+        let named: Vec<String> = verdict.differences.iter().take(NAMED).map(ToString::to_string).collect();
         match verdict.differences.len().saturating_sub(NAMED) {
             _ if verdict.differences.is_empty() => "nothing was compared".to_owned(),
             0 => named.join("; "),
@@ -231,13 +229,7 @@ async fn verify(
     Ok(())
 }
 
-async fn repoint(
-    hands: &Hands<'_>,
-    goal: &Goal,
-    seen: &Seen,
-    to: Side,
-    epoch: i64,
-) -> Result<(), Fault> {
+async fn repoint(hands: &Hands<'_>, goal: &Goal, seen: &Seen, to: Side, epoch: i64) -> Result<(), Fault> {
     let Some(ConnectionGoal::Secret { arn }) = &goal.cutover.connection else { return Ok(()) };
     let (host, port) = seen.address.get(to).as_ref().map_err(Clone::clone)?.clone();
     let place = Place { host, port, database: goal.sides.get(to).database.clone() };

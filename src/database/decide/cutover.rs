@@ -147,7 +147,8 @@ impl<'a> Scene<'a> {
         if old.token.epoch > self.decided.epoch
             || self.standing(self.way.to()).is_ok_and(|new| new.token.epoch > self.decided.epoch)
         {
-            let why = "A later decision was made outside of this resource (slipway unfence, or another operator)";
+            let why =
+                "A later decision was made outside of this resource (slipway unfence, or another operator)";
             return self.give_up(Reason::DecidedElsewhere, why);
         }
         match self.decided.intent {
@@ -167,10 +168,9 @@ impl<'a> Scene<'a> {
 
     /// The fence that this is about: the one that stands, or the one that this decision will build.
     fn fence_id(&self) -> String {
-        let standing = self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
-        standing
-            .and_then(|old| old.token.fence_id.clone())
-            .unwrap_or_else(|| self.decided.epoch.to_string())
+        let standing =
+            self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
+        standing.and_then(|old| old.token.fence_id.clone()).unwrap_or_else(|| self.decided.epoch.to_string())
     }
 
     fn writer(&self, side: crate::side::Side) -> Holder {
@@ -445,7 +445,11 @@ impl<'a> Scene<'a> {
                 return Turn::Decide(self.next_decision(Intent::Move, None, why));
             }
             let refused = new.token.holder == Holder::Refused && new.token.epoch == epoch;
-            return Turn::Do(if refused { MoveStep::TakeBack } else { MoveStep::Claim(to, ClaimAs::Refused) });
+            return Turn::Do(if refused {
+                MoveStep::TakeBack
+            } else {
+                MoveStep::Claim(to, ClaimAs::Refused)
+            });
         }
         if old.token.holder != self.writer(from) || old.token.epoch != epoch {
             return Turn::Do(MoveStep::Unfence);
@@ -500,7 +504,9 @@ pub(crate) fn two_writers() -> Blocked {
 fn silent(side: crate::side::Side, words: &str) -> Blocked {
     Blocked::new(
         Reason::WriterUnknown,
-        format_args!("The writer's role was given to the {side}, and the {side} does not answer, so nobody can tell whether it takes writes ({words})"),
+        format_args!(
+            "The writer's role was given to the {side}, and the {side} does not answer, so nobody can tell whether it takes writes ({words})"
+        ),
         "Bring it back, and the migration goes on by itself. Opening the other side now is a person's order: see docs/recovery.md",
     )
 }

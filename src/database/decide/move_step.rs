@@ -200,10 +200,7 @@ impl Move {
             | MoveStep::Promote
             | MoveStep::Unfence
             | MoveStep::TakeBack => database(from),
-            MoveStep::Freeze
-            | MoveStep::Sequences
-            | MoveStep::Open
-            | MoveStep::Thaw => database(to),
+            MoveStep::Freeze | MoveStep::Sequences | MoveStep::Open | MoveStep::Thaw => database(to),
             MoveStep::Verify => "both databases".to_owned(),
             MoveStep::Repoint => "the applications' connection".to_owned(),
         }
@@ -212,12 +209,16 @@ impl Move {
     pub(crate) fn describe(&self, goal: &Goal) -> String {
         let on = self.on(goal);
         match &self.what {
-            MoveStep::Claim(_, ClaimAs::Fenced | ClaimAs::Unchanged) => format!("claim {on} for this decision"),
+            MoveStep::Claim(_, ClaimAs::Fenced | ClaimAs::Unchanged) => {
+                format!("claim {on} for this decision")
+            }
             MoveStep::Claim(_, ClaimAs::Refused) => format!("see to it that {on} can't be opened any more"),
             MoveStep::CreateSlot => format!("create {on}"),
             MoveStep::Fence => format!("fence {on}: applications can't write"),
             MoveStep::EndSessions => format!("end the applications' sessions in {on}"),
-            MoveStep::AddLayer => format!("put a trigger on tables of {on} whose owners could get past the fence"),
+            MoveStep::AddLayer => {
+                format!("put a trigger on tables of {on} whose owners could get past the fence")
+            }
             MoveStep::Mark => format!("write the marker in {on}"),
             MoveStep::Freeze => format!("stop replication from writing to {on}"),
             MoveStep::Verify => format!("compare every row of {on}"),

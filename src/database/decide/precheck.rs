@@ -85,7 +85,10 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
         if !found.foreign_grants.is_empty() {
             return Some(Blocked::new(
                 Reason::PrivilegeMissing,
-                format_args!("The operator could not take these grants away: {}", list(&found.foreign_grants)),
+                format_args!(
+                    "The operator could not take these grants away: {}",
+                    list(&found.foreign_grants)
+                ),
                 "Make the operator's role a member of their grantors, or have them granted by the tables' owner",
             ));
         }
@@ -107,7 +110,10 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
     if !found.long_transactions.is_empty() {
         return Some(Blocked::new(
             Reason::LongTransaction,
-            format_args!("Transactions on the {side} that wrote something are open for long: {}", list(&found.long_transactions)),
+            format_args!(
+                "Transactions on the {side} that wrote something are open for long: {}",
+                list(&found.long_transactions)
+            ),
             "They would be cut off by the fence. Wait for their end, or end them; it is looked at again by itself",
         ));
     }
@@ -121,14 +127,19 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
     if found.lost_synchronous_standby {
         return Some(Blocked::new(
             Reason::StandbyMissing,
-            format_args!("synchronous_standby_names of the {side} is set and no such standby streams, so that every COMMIT hangs"),
+            format_args!(
+                "synchronous_standby_names of the {side} is set and no such standby streams, so that every COMMIT hangs"
+            ),
             "Bring the standby back, or take it out of synchronous_standby_names",
         ));
     }
     if found.free_connections < FREE_CONNECTIONS {
         return Some(Blocked::new(
             Reason::ConnectionsExhausted,
-            format_args!("The {side} has {} connections left, and the operator needs {FREE_CONNECTIONS}", found.free_connections),
+            format_args!(
+                "The {side} has {} connections left, and the operator needs {FREE_CONNECTIONS}",
+                found.free_connections
+            ),
             "Lower the applications' pools or their roles' CONNECTION LIMIT, or raise max_connections",
         ));
     }

@@ -55,7 +55,8 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen) -> Decision {
         return stalled(cutover::two_writers());
     }
     let Some(token) = target.as_ref().ok().and_then(|target| token(goal, target)) else {
-        let words = target.as_ref().err().map_or("slipway.token on the target is gone", |fault| fault.message());
+        let words =
+            target.as_ref().err().map_or("slipway.token on the target is gone", |fault| fault.message());
         return decision(
             None,
             State::Uncertain(words.to_owned()),

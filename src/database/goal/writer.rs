@@ -123,11 +123,7 @@ impl Goal {
 /// The decision in a status; `None` too for a word of another version, as if it were lost.
 pub(super) fn decided(status: Option<&DatabaseMigrationStatus>) -> Option<Decided> {
     let decided = status?.decided.as_ref()?;
-    Some(Decided {
-        epoch: decided.epoch,
-        intent: Intent::parse(&decided.intent)?,
-        attempt: decided.attempt,
-    })
+    Some(Decided { epoch: decided.epoch, intent: Intent::parse(&decided.intent)?, attempt: decided.attempt })
 }
 
 /// The latch in a status.

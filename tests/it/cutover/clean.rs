@@ -30,12 +30,14 @@ async fn the_writer_moves_under_load_and_the_migration_is_finished() {
     );
     night.writes().await;
     // The slot of the way back is there, was there before the first write, and its position is written down.
-    let slots = texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await;
+    let slots =
+        texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await;
     assert_eq!(slots.len(), 1, "{slots:?}");
     let row = "SELECT reverse_slot || ' ' || reverse_lsn FROM slipway.token";
     let row = texts(&night.journey.sandbox.source, row).await;
     assert!(row[0].starts_with(&slots[0]), "{row:?}");
-    let forward = texts(&night.journey.sandbox.source, "SELECT slot_name::text FROM pg_replication_slots").await;
+    let forward =
+        texts(&night.journey.sandbox.source, "SELECT slot_name::text FROM pg_replication_slots").await;
     assert!(forward.is_empty(), "the forward slot is gone: {forward:?}");
     assert!(night.journey.changes().contains(&"dms:DeleteReplicationTask".to_owned()));
     // Next values of all sequences lie above what is there.
@@ -58,8 +60,13 @@ async fn the_writer_moves_under_load_and_the_migration_is_finished() {
     assert!(view.status()["pointOfNoReturnAt"].is_string());
     let refused = night.journey.patch(NAME, spec(json!({"goal": "CutOver"}))).await.unwrap_err();
     assert!(refused.contains("only Finish is possible"), "{refused}");
-    assert!(texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await.is_empty());
-    let left = "SELECT relname::text FROM pg_class WHERE relnamespace = 'slipway'::regnamespace AND relkind = 'r'";
+    assert!(
+        texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots")
+            .await
+            .is_empty()
+    );
+    let left =
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'slipway'::regnamespace AND relkind = 'r'";
     assert!(texts(&night.journey.sandbox.target, left).await.is_empty());
     let may = "SELECT 'may' WHERE has_database_privilege('payments_app', 'payments', 'CONNECT')";
     assert!(texts(&night.journey.sandbox.source, may).await.is_empty(), "the source stays fenced");
@@ -72,7 +79,8 @@ async fn the_writer_moves_under_load_and_the_migration_is_finished() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_back_the_source_is_exactly_as_it_was() {
     let mut night = Box::pin(Night::begin("giveback", |object| {
-        object["spec"]["verification"] = json!({"invariants": [{"name": "never", "sql": "SELECT pg_backend_pid()"}]});
+        object["spec"]["verification"] =
+            json!({"invariants": [{"name": "never", "sql": "SELECT pg_backend_pid()"}]});
     }))
     .await;
     let before = grants(&night.journey.sandbox.source).await;
@@ -87,7 +95,11 @@ async fn given_back_the_source_is_exactly_as_it_was() {
     night.writes().await;
     assert_eq!(grants(&night.journey.sandbox.source).await, before);
     assert_eq!(grants(&night.journey.sandbox.target).await, target);
-    assert!(texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots").await.is_empty());
+    assert!(
+        texts(&night.journey.sandbox.target, "SELECT slot_name::text FROM pg_replication_slots")
+            .await
+            .is_empty()
+    );
     night.journey.until_quiet(NAME).await;
 
     // Mended, and ordered again.
@@ -112,10 +124,15 @@ async fn what_is_in_the_way_is_named_and_nothing_is_fenced() {
         )
         .await;
     night.goal("CutOver").await;
-    let view =
-        night.journey.until(NAME, "UnlistedWriter", |view| view.is("Stalled", "True", "UnlistedWriter")).await;
+    let view = night
+        .journey
+        .until(NAME, "UnlistedWriter", |view| view.is("Stalled", "True", "UnlistedWriter"))
+        .await;
     assert!(view.message("Stalled").contains("etl"), "{}", view.describe());
-    night.journey.on_source("REVOKE ALL ON public.accounts FROM etl; REVOKE ALL ON DATABASE payments FROM etl").await;
+    night
+        .journey
+        .on_source("REVOKE ALL ON public.accounts FROM etl; REVOKE ALL ON DATABASE payments FROM etl")
+        .await;
     // A transaction that has written something and goes on.
     let holder = sandbox::postgres::connect_local(&source).await.unwrap();
     holder.batch_execute("BEGIN; CREATE TABLE public.hold (id bigint PRIMARY KEY)").await.unwrap();
@@ -140,7 +157,8 @@ async fn a_window_is_kept() {
     }))
     .await;
     night.goal("CutOver").await;
-    let view = night.journey.until(NAME, "WindowPassed", |view| view.is("Stalled", "True", "WindowPassed")).await;
+    let view =
+        night.journey.until(NAME, "WindowPassed", |view| view.is("Stalled", "True", "WindowPassed")).await;
     assert_eq!(view.status()["writer"], "Source");
     let later = json!({"cutover": {"notBefore": "2199-01-01T00:00:00Z", "notAfter": null}});
     night.journey.patch(NAME, spec(later)).await.unwrap();

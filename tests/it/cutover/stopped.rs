@@ -44,7 +44,8 @@ async fn a_target_that_stops_in_the_fence_gives_the_source_back() {
 async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     let mut night = Box::pin(Night::begin("aborted", |_| {})).await;
     // The move can't get past Drain while the marker's table is locked on the target.
-    let locker = connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
+    let locker =
+        connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
     locker.batch_execute("BEGIN; LOCK TABLE slipway.marker IN EXCLUSIVE MODE").await.unwrap();
     let fenced = async |night: &Night| {
         night
@@ -71,7 +72,8 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     night.journey.patch(NAME, spec(json!({"suspend": null}))).await.unwrap();
     fenced(&night).await;
     night.journey.patch(NAME, spec(json!({"abortAttempt": 1}))).await.unwrap();
-    let view = Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
+    let view =
+        Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "Aborted");
     locker.batch_execute("ROLLBACK").await.unwrap();
     Box::pin(night.until_back()).await;
@@ -90,7 +92,8 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_status_ends_on_one_side() {
     let mut night = Box::pin(Night::begin("wiped", |_| {})).await;
-    let locker = connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
+    let locker =
+        connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
     locker.batch_execute("BEGIN; LOCK TABLE slipway.marker IN EXCLUSIVE MODE").await.unwrap();
     night.goal("CutOver").await;
     night
@@ -104,7 +107,8 @@ async fn a_wiped_status_ends_on_one_side() {
     let wipe = kube::api::Patch::Merge(json!({"status": null}));
     night.journey.migrations().patch_status(NAME, &kube::api::PatchParams::default(), &wipe).await.unwrap();
     night.journey.start_operator();
-    let view = Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
+    let view =
+        Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "StatusLost", "{}", view.describe());
     locker.batch_execute("ROLLBACK").await.unwrap();
     Box::pin(night.until_back()).await;

@@ -10,9 +10,7 @@ use crate::database::decide::{Decide, LookAgain, Move, MoveStep, Phase, Stage, S
 use crate::database::goal::{Decided, GivenUp, Intent};
 use crate::database::seen::{MemorySeen, Verified};
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{
-    ClaimAs, Holder, Identity, MoveSlot, PreCheck, Record, ReverseStart, Standing, Token,
-};
+use crate::postgres::{ClaimAs, Holder, Identity, MoveSlot, PreCheck, Record, ReverseStart, Standing, Token};
 use crate::side::{Side, Sides};
 
 /// One database.
@@ -52,8 +50,13 @@ impl World {
             replication: false,
             slot: false,
         };
-        let target =
-            Database { token: token(Holder::Fenced), open: false, replication: true, sessions: 0, ..source.clone() };
+        let target = Database {
+            token: token(Holder::Fenced),
+            open: false,
+            replication: true,
+            sessions: 0,
+            ..source.clone()
+        };
         Self {
             scene,
             source,
@@ -69,15 +72,17 @@ impl World {
     fn look(&mut self) {
         let moving = self.scene.goal.is_moving();
         let fence = self.source.token.fence_id.clone();
-        let quiet = self.source.token.holder == Holder::None && self.source.sessions == 0 && !self.source.open;
+        let quiet =
+            self.source.token.holder == Holder::None && self.source.sessions == 0 && !self.source.open;
         let memory = &mut self.scene.seen.memory;
         memory.quiet_looks = if quiet { memory.quiet_looks + 1 } else { 0 };
         for side in Side::BOTH {
             let there = *self.reachable.get(side);
             let database = if side == Side::Source { &self.source } else { &self.target };
             let standing = standing(database, fence.as_deref());
-            *self.scene.seen.standing.get_mut(side) =
-                moving.then(|| if there { Ok(standing) } else { Err(Fault::Again(format!("the {side} is silent"))) });
+            *self.scene.seen.standing.get_mut(side) = moving.then(|| {
+                if there { Ok(standing) } else { Err(Fault::Again(format!("the {side} is silent"))) }
+            });
             *self.scene.seen.precheck.get_mut(side) =
                 (self.source.token.holder == Holder::Side(Side::Source)).then(|| Ok(quiet_side(side)));
             if let Ok(server) = self.scene.seen.database.get_mut(side)
@@ -146,8 +151,7 @@ impl World {
         if let Some(latch) = &decide.latch {
             goal.latch = Some(GivenUp { attempt: goal.attempt, message: latch.message.clone() });
         }
-        goal.decided =
-            Some(Decided { epoch: decide.epoch, intent: decide.intent, attempt: decide.attempt });
+        goal.decided = Some(Decided { epoch: decide.epoch, intent: decide.intent, attempt: decide.attempt });
         let memory = &mut self.scene.seen.memory;
         memory.led = Some(decide.epoch);
         memory.failed = None;
@@ -187,7 +191,10 @@ impl World {
             MoveStep::EndSessions => self.source.sessions = 0,
             MoveStep::AddLayer => {}
             MoveStep::Mark => {
-                assert!(self.source.sessions == 0 && !self.source.open, "the marker comes behind the proved fence");
+                assert!(
+                    self.source.sessions == 0 && !self.source.open,
+                    "the marker comes behind the proved fence"
+                );
                 self.source.marker = fence_id;
                 self.arrive();
             }
@@ -317,8 +324,23 @@ fn the_writer_moves_in_this_order() {
     assert_eq!(
         world.steps,
         [
-            "Beat", "Beat", "DecideMove", "ClaimSide", "CreateReverseSlot", "Fence", "EndSessions", "WriteMarker", "Freeze",
-            "Verify", "SetSequences", "ArmReverse", "Promote", "Open", "StopTask", "DeleteTask", "DecideSteady"
+            "Beat",
+            "Beat",
+            "DecideMove",
+            "ClaimSide",
+            "CreateReverseSlot",
+            "Fence",
+            "EndSessions",
+            "WriteMarker",
+            "Freeze",
+            "Verify",
+            "SetSequences",
+            "ArmReverse",
+            "Promote",
+            "Open",
+            "StopTask",
+            "DeleteTask",
+            "DecideSteady"
         ]
     );
     assert_eq!(world.phase(), Phase::Soaking);
