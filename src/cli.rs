@@ -1,7 +1,10 @@
 //! The verbs and their flags, as types.
 
 pub mod crds;
+pub mod diagnose;
 pub mod run;
+pub mod sides;
+pub mod unfence;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +28,10 @@ pub enum Verb {
     Run(Run),
     /// Print the CRDs, or write them to a folder.
     Crds(Crds),
+    /// Say who can write where, what the databases' own rows say, and what is safe. Needs database credentials alone.
+    Diagnose(Box<sides::Reach>),
+    /// Open a fenced side again, by the same rules as the operator. Needs database credentials alone.
+    Unfence(Box<unfence::Unfence>),
 }
 
 /// Flags of `run`.

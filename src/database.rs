@@ -60,7 +60,7 @@ pub async fn reconcile(
         Ok(account) => account,
         Err(blocked) => return refuse(object, context, &blocked, now).await,
     };
-    walk(object, context, memory, &goal, &account, now).await
+    Box::pin(walk(object, context, memory, &goal, &account, now)).await
 }
 
 async fn walk(

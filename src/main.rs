@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway::cli::{Cli, Verb, crds, run};
+use slipway::cli::{Cli, Verb, crds, diagnose, run, unfence};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run(flags) => Box::pin(run::run(flags)).await,
         Verb::Crds(flags) => crds::crds(&flags),
+        Verb::Diagnose(reach) => Box::pin(diagnose::diagnose(&reach)).await,
+        Verb::Unfence(flags) => Box::pin(unfence::unfence(&flags)).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,7 +46,7 @@ pub use status::*;
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseMigrationSpec {
     /// How far the migration may go: Plan changes nothing and lists in status.plan what would be done; Replicate loads
-    /// the target and follows the source; CutOver moves the writer to the target; Finish removes what the migration made,
+    /// the target and follows the source; `CutOver` moves the writer to the target; Finish removes what the migration made,
     /// and with it every way back. Required, no default: a line lost from Git must never mean "go back".
     pub goal: Goal,
 
@@ -494,7 +494,7 @@ pub struct Cutover {
     /// The cutover does not begin after this. One that has begun goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
-    /// How applications find the writer. Needed for the goals CutOver and Finish.
+    /// How applications find the writer. Needed for the goals `CutOver` and Finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionBy>,
 }

@@ -311,12 +311,9 @@ fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
 }
 
 fn fenced(goal: &Goal, seen: &Seen) -> Verdict {
-    let target = match &seen.database.target {
-        Err(_) => {
-            let (_, _, message) = connected(seen, Side::Target);
-            return (Truth::Unknown, Reason::Unknown, message);
-        }
-        Ok(target) => target,
+    let Ok(target) = &seen.database.target else {
+        let (_, _, message) = connected(seen, Side::Target);
+        return (Truth::Unknown, Reason::Unknown, message);
     };
     match (&target.record, target.writers.as_slice()) {
         (Record::Present { uid, token, .. }, _)
@@ -376,8 +373,7 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     let (target, target_open) = target?;
     let source_open = match source {
         // Before its record is made the source is as the migration found it: the writer.
-        None => true,
-        Some((Holder::Side(Side::Source), _)) => true,
+        None | Some((Holder::Side(Side::Source), _)) => true,
         Some((_, open)) => open,
     };
     let target_open = target_open || *target == Holder::Side(Side::Target);

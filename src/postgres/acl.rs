@@ -73,7 +73,7 @@ fn grants() -> String {
                 e.grantee <> 0
                 AND (r.rolname IN (current_user, $2::text) OR r.rolname = ANY ({})
                      OR CASE WHEN e.kind = 'database' THEN r.rolsuper ELSE e.grantee = e.owner END) AS exempt,
-                e.grantee <> 0 AND r.rolname = $2::text AS of_dms
+                e.grantee <> 0 AND r.rolname = $2::text AS of_dms, e.owner
            FROM (SELECT 'database' AS kind, quote_ident(d.datname) AS object, '' AS attribute, d.datdba AS owner, a.*
                    FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
                   WHERE d.datname = current_database() AND a.privilege_type IN ('CONNECT', 'TEMPORARY')
@@ -93,17 +93,17 @@ fn grants() -> String {
     )
 }
 
-/// Grants that the owner of their object did not make, nor anyone whom the operator could act as: taking them away takes
-/// their makers' right to pass them on, and giving them back makes the owner their maker.
+/// Grants that the operator can't take away, since it is no member of the object's owner, or can take away, but not give
+/// back as they were made, since it can't act as who made them.
 pub(super) async fn foreign(
     connection: &Connection,
     dms_role: &str,
     tables: &[u32],
 ) -> Result<Vec<String>, Fault> {
     let sql = format!(
-        "SELECT DISTINCT format('%s has %s on %s from %s', grantee, privilege, object, grantor)
+        "SELECT DISTINCT format('%s of %s on %s, granted by %s', privilege, grantee, object, grantor)
            FROM {} JOIN pg_roles m ON quote_ident(m.rolname) = grantor
-          WHERE NOT exempt AND NOT by_owner AND NOT pg_has_role(m.oid, {MAY_SET})
+          WHERE NOT exempt AND (NOT pg_has_role(g.owner, 'USAGE') OR NOT by_owner AND NOT pg_has_role(m.oid, {MAY_SET}))
           ORDER BY 1",
         grants()
     );

@@ -21,7 +21,10 @@ pub async fn claim(
     claim_as: ClaimAs,
 ) -> Result<(), Fault> {
     let side = connection.side();
-    let holders = [Holder::Side(side), Holder::Side(side.other()), Holder::Fenced, Holder::Refused];
+    let mut holders = vec![Holder::Side(side), Holder::Side(side.other()), Holder::Fenced, Holder::Refused];
+    if claim_as == ClaimAs::Unchanged {
+        holders.push(Holder::None);
+    }
     let work = async {
         let token = guarded::enter(connection, guard, &holders, Epoch::UpTo).await?;
         let holder = match claim_as {

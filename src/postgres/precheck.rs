@@ -32,7 +32,7 @@ pub struct PreCheck {
     pub subscriptions: Vec<String>,
     /// Roles, other than superusers, the operator and DMS, that could log in and change a selected table.
     pub writers: Vec<String>,
-    /// Grants that the operator can't give back as their maker had made them, as phrases.
+    /// Grants that the operator can't take away, or not give back as their maker had made them, as phrases.
     pub foreign_grants: Vec<String>,
 }
 

@@ -15,6 +15,7 @@ use crate::journey::{Journey, NAME, View, spec, texts};
 mod clean;
 mod killed;
 mod stopped;
+mod two;
 
 /// Writes per second: enough that something is always in flight.
 const RATE: u32 = 300;
@@ -89,6 +90,41 @@ impl Night {
             .await
     }
 
+    /// Waits until the source is fenced by a move.
+    pub async fn fenced(&self) {
+        self.holder("none").await;
+    }
+
+    /// Waits until the source's row says so.
+    pub async fn holder(&self, wanted: &str) {
+        self.journey
+            .eventually(crate::journey::PATIENCE, &format!("slipway.token: {wanted}"), || async {
+                let holder = texts(&self.journey.sandbox.source, "SELECT holder FROM slipway.token").await;
+                if holder == [wanted] { Ok(()) } else { Err(format!("{holder:?}")) }
+            })
+            .await;
+    }
+
+    /// From here on the marker of a move can't arrive on the target, until what is returned is dropped. Heartbeats can.
+    pub async fn hold_the_marker(&self) -> tokio_postgres::Client {
+        let target = &self.journey.sandbox.target;
+        let holder = connect_local(&target.superuser_dsn(bank::DATABASE)).await.unwrap();
+        holder
+            .batch_execute(
+                "SELECT pg_advisory_lock(4711);
+                 CREATE OR REPLACE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN
+                   IF NEW.k LIKE 'move:%' THEN PERFORM pg_advisory_xact_lock(4711); END IF;
+                   RETURN NEW;
+                 END $$;
+                 CREATE OR REPLACE TRIGGER hold BEFORE INSERT ON slipway.marker FOR EACH ROW EXECUTE FUNCTION public.hold();
+                 ALTER TABLE slipway.marker ENABLE ALWAYS TRIGGER hold",
+            )
+            .await
+            .unwrap();
+        holder
+    }
+
     /// Ends load and probes, and compares: each acknowledged write is there once, and the intervals never met.
     pub async fn proved(&mut self) -> Findings {
         let totals = self.load.take().unwrap().stop().await;
@@ -117,7 +153,8 @@ impl Night {
 pub async fn grants(server: &sandbox::postgres::Server) -> Vec<String> {
     texts(
         server,
-        "SELECT format('%s %s', datname, datacl::text) FROM pg_database WHERE datname = current_database()
+        "SELECT format('%s %s', datname, (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(datacl) a))
+           FROM pg_database WHERE datname = current_database()
          UNION ALL SELECT format('%s.%s %s', n.nspname, c.relname,
              (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a))
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -3,6 +3,18 @@
 mod connect;
 mod fence;
 mod heartbeat;
+mod holders;
+mod marker;
+pub(crate) mod moving;
 mod observe;
+mod pair;
+mod past_the_fence;
 mod record;
+mod restored;
+mod sequences;
 pub(crate) mod server;
+mod slots;
+mod standing;
+mod verify;
+mod verify_invariants;
+mod verify_speed;

@@ -15,7 +15,7 @@ use crate::database::goal::{ConnectionGoal, Decided, Goal, Intent};
 use crate::database::seen::{AwsSeen, Seen};
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{ClaimAs, Holder, Record, Server, Standing};
-use crate::side::Direction;
+use crate::side::{Direction, Side};
 
 /// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
 /// the first.
@@ -158,7 +158,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn standing(&self, side: crate::side::Side) -> Result<&'a Standing, String> {
+    fn standing(&self, side: Side) -> Result<&'a Standing, String> {
         match self.seen.standing.get(side) {
             Some(Ok(standing)) => Ok(standing),
             Some(Err(fault)) => Err(fault.message().to_owned()),
@@ -169,12 +169,8 @@ impl<'a> Scene<'a> {
     /// The fence that this is about: the one that stands, or the one that this decision will build.
     fn fence_id(&self) -> String {
         let standing =
-            self.standing(self.way.from).ok().filter(|old| old.token.holder != self.writer(self.way.from));
+            self.standing(self.way.from).ok().filter(|old| old.token.holder != Holder::Side(self.way.from));
         standing.and_then(|old| old.token.fence_id.clone()).unwrap_or_else(|| self.decided.epoch.to_string())
-    }
-
-    fn writer(&self, side: crate::side::Side) -> Holder {
-        Holder::Side(side)
     }
 
     fn under(&self, what: MoveStep) -> Move {
@@ -238,7 +234,7 @@ impl<'a> Scene<'a> {
             Err(words) if fenced => return Turn::Unknown(words),
             Err(words) => return Turn::Rest(Found::Wait(words)),
         };
-        if new.token.holder == self.writer(self.way.to()) {
+        if new.token.holder == Holder::Side(self.way.to()) {
             return Turn::Rest(Found::Stall(two_writers()));
         }
         let fence_id = self.fence_id();
@@ -382,7 +378,7 @@ impl<'a> Scene<'a> {
             Err(words) if old.token.age > SILENT_FOR => return Turn::Rest(Found::Stall(silent(to, &words))),
             Err(words) => return Turn::Unknown(words),
         };
-        if new.token.holder == self.writer(to) {
+        if new.token.holder == Holder::Side(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
             if !told && matches!(self.goal.cutover.connection, Some(ConnectionGoal::Secret { .. })) {
                 return Turn::Do(MoveStep::Repoint);
@@ -435,12 +431,12 @@ impl<'a> Scene<'a> {
     /// Back to the opened old side.
     fn back(&self, old: &Standing) -> Turn {
         let (from, to, epoch) = (self.way.from, self.way.to(), self.decided.epoch);
-        if old.token.holder == self.writer(to) {
+        if old.token.holder == Holder::Side(to) {
             let new = match self.standing(to) {
                 Ok(new) => new,
                 Err(words) => return Turn::Rest(Found::Stall(silent(to, &words))),
             };
-            if new.token.holder == self.writer(to) {
+            if new.token.holder == Holder::Side(to) {
                 let why = "the target was opened after all; going forward";
                 return Turn::Decide(self.next_decision(Intent::Move, None, why));
             }
@@ -451,14 +447,14 @@ impl<'a> Scene<'a> {
                 MoveStep::Claim(to, ClaimAs::Refused)
             });
         }
-        if old.token.holder != self.writer(from) || old.token.epoch != epoch {
+        if old.token.holder != Holder::Side(from) || old.token.epoch != epoch {
             return Turn::Do(MoveStep::Unfence);
         }
         let new = match self.standing(to) {
             Ok(new) => new,
             Err(words) => return Turn::Rest(Found::Wait(words)),
         };
-        if new.token.holder == self.writer(to) {
+        if new.token.holder == Holder::Side(to) {
             return Turn::Rest(Found::Stall(two_writers()));
         }
         let step = if new.token.epoch != epoch {
@@ -501,7 +497,7 @@ pub(crate) fn two_writers() -> Blocked {
     )
 }
 
-fn silent(side: crate::side::Side, words: &str) -> Blocked {
+fn silent(side: Side, words: &str) -> Blocked {
     Blocked::new(
         Reason::WriterUnknown,
         format_args!(

@@ -168,15 +168,14 @@ impl Step {
             Self::DeleteAlarms(_) => format!("delete {on}"),
             Self::Beat => format!("measure the lag from {on}"),
             Self::DeleteTask => format!("delete task {on}"),
-            Self::DropSlot(_) => format!("drop {on}"),
+            Self::DropSlot(_) | Self::DropReverseSlot(_) => format!("drop {on}"),
             Self::DeleteEndpoint(_) => format!("delete endpoint {on}"),
             Self::DeleteInstance => format!("delete replication instance {on}"),
             Self::DeleteSubnetGroup => format!("delete replication subnet group {on}"),
-            Self::DropSourceRecord => format!("drop the tables of schema slipway in {on}"),
-            Self::ReleaseTarget => format!("let go of {on}, which stays fenced"),
-            Self::ReleaseSource => format!("let go of {on}, which stays fenced"),
-            Self::DropTargetRecord => format!("drop the tables of schema slipway in {on}"),
-            Self::DropReverseSlot(_) => format!("drop {on}"),
+            Self::DropSourceRecord | Self::DropTargetRecord => {
+                format!("drop the tables of schema slipway in {on}")
+            }
+            Self::ReleaseTarget | Self::ReleaseSource => format!("let go of {on}, which stays fenced"),
             Self::Decide(decide) => decide.describe(),
             Self::Latch(_) => "record that this attempt is given up".to_owned(),
             Self::Move(step) => step.describe(goal),

@@ -100,6 +100,10 @@ async fn given_back_the_source_is_exactly_as_it_was() {
             .await
             .is_empty()
     );
+    night
+        .journey
+        .until(NAME, "GivenUp", |view| view.is_current() && view.is("Stalled", "True", "GivenUp"))
+        .await;
     night.journey.until_quiet(NAME).await;
 
     // Mended, and ordered again.
@@ -129,18 +133,18 @@ async fn what_is_in_the_way_is_named_and_nothing_is_fenced() {
         .until(NAME, "UnlistedWriter", |view| view.is("Stalled", "True", "UnlistedWriter"))
         .await;
     assert!(view.message("Stalled").contains("etl"), "{}", view.describe());
+    // A transaction that has written something and goes on.
+    let holder = sandbox::postgres::connect_local(&source).await.unwrap();
+    holder.batch_execute("BEGIN; CREATE TABLE public.hold (id bigint PRIMARY KEY)").await.unwrap();
+    let age = "SELECT clock_timestamp() - xact_start > interval '2 seconds' FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    while !holder.query_one(age, &[]).await.unwrap().get::<_, bool>(0) {}
     night
         .journey
         .on_source("REVOKE ALL ON public.accounts FROM etl; REVOKE ALL ON DATABASE payments FROM etl")
         .await;
-    // A transaction that has written something and goes on.
-    let holder = sandbox::postgres::connect_local(&source).await.unwrap();
-    holder.batch_execute("BEGIN; CREATE TABLE public.hold (id bigint PRIMARY KEY)").await.unwrap();
     let view = night
         .journey
-        .until(NAME, "in the way", |view| {
-            view.is("Stalled", "True", "LongTransaction") || view.is("Stalled", "True", "SchemaChanging")
-        })
+        .until(NAME, "LongTransaction", |view| view.is("Stalled", "True", "LongTransaction"))
         .await;
     assert_eq!(view.status()["writer"], "Source", "{}", view.describe());
     holder.batch_execute("ROLLBACK").await.unwrap();

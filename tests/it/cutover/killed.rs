@@ -32,7 +32,7 @@ const STEPS: [&str; 16] = [
 /// Waits until the operator's log has this step, and kills it. The line follows the effect, so the kill may fall into a
 /// later step, too.
 async fn kill_after(night: &mut Night, step: &str) {
-    let words = format!("\"action\":\"{step}\"");
+    let words = format!("action=\"{step}\"");
     let log = night.journey.operator().unwrap().log().to_path_buf();
     let begun = tokio::time::Instant::now();
     loop {

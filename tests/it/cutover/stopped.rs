@@ -5,7 +5,7 @@ use sandbox::postgres::connect_local;
 use serde_json::json;
 
 use super::Night;
-use crate::journey::{NAME, PATIENCE, spec, texts};
+use crate::journey::{NAME, spec};
 
 /// The target is stopped while the marker is on its way: the source is the writer again within maxWriteOutage.
 #[tokio::test(flavor = "multi_thread")]
@@ -14,23 +14,12 @@ async fn a_target_that_stops_in_the_fence_gives_the_source_back() {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
     }))
     .await;
-    // Paused, it neither answers nor refuses: the worst that a server can do.
+    let held = night.hold_the_marker().await;
     night.goal("CutOver").await;
-    night
-        .journey
-        .eventually(PATIENCE, "the fence", || async {
-            let holder = texts(&night.journey.sandbox.source, "SELECT holder FROM slipway.token").await;
-            if holder == ["none"] { Ok(()) } else { Err(format!("{holder:?}")) }
-        })
-        .await;
+    night.fenced().await;
+    drop(held);
     night.journey.sandbox.target.kill().await.unwrap();
-    night
-        .journey
-        .eventually(PATIENCE, "the source as the writer", || async {
-            let holder = texts(&night.journey.sandbox.source, "SELECT holder FROM slipway.token").await;
-            if holder == ["source"] { Ok(()) } else { Err(format!("{holder:?}")) }
-        })
-        .await;
+    night.holder("source").await;
     night.writes().await;
     night.journey.sandbox.target.restart().await.unwrap();
     Box::pin(night.until_back()).await;
@@ -39,25 +28,12 @@ async fn a_target_that_stops_in_the_fence_gives_the_source_back() {
     night.end().await;
 }
 
-/// A prepared transaction that appears at the fence is somebody's money: it is named, and the source is given back.
 #[tokio::test(flavor = "multi_thread")]
 async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     let mut night = Box::pin(Night::begin("aborted", |_| {})).await;
-    // The move can't get past Drain while the marker's table is locked on the target.
-    let locker =
-        connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
-    locker.batch_execute("BEGIN; LOCK TABLE slipway.marker IN EXCLUSIVE MODE").await.unwrap();
-    let fenced = async |night: &Night| {
-        night
-            .journey
-            .eventually(PATIENCE, "the fence", || async {
-                let holder = texts(&night.journey.sandbox.source, "SELECT holder FROM slipway.token").await;
-                if holder == ["none"] { Ok(()) } else { Err(format!("{holder:?}")) }
-            })
-            .await;
-    };
+    let held = night.hold_the_marker().await;
     night.goal("CutOver").await;
-    fenced(&night).await;
+    night.fenced().await;
     night.journey.patch(NAME, spec(json!({"suspend": true}))).await.unwrap();
     Box::pin(night.journey.until(NAME, "the source is the writer", |view| {
         view.status()["writer"] == "Source" && view.phase() == "Replicating"
@@ -65,17 +41,17 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     .await;
     night.writes().await;
     assert!(night.journey.view(NAME).await.status()["latch"].is_null());
-    locker.batch_execute("ROLLBACK").await.unwrap();
+    drop(held);
     Box::pin(night.until_back()).await;
 
-    locker.batch_execute("BEGIN; LOCK TABLE slipway.marker IN EXCLUSIVE MODE").await.unwrap();
+    let held = night.hold_the_marker().await;
     night.journey.patch(NAME, spec(json!({"suspend": null}))).await.unwrap();
-    fenced(&night).await;
+    night.fenced().await;
     night.journey.patch(NAME, spec(json!({"abortAttempt": 1}))).await.unwrap();
     let view =
         Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "Aborted");
-    locker.batch_execute("ROLLBACK").await.unwrap();
+    drop(held);
     Box::pin(night.until_back()).await;
     night.writes().await;
     // The brake is taken off; what was given up stays so, until a higher attempt is ordered.
@@ -92,17 +68,9 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_status_ends_on_one_side() {
     let mut night = Box::pin(Night::begin("wiped", |_| {})).await;
-    let locker =
-        connect_local(&night.journey.sandbox.target.superuser_dsn(sandbox::bank::DATABASE)).await.unwrap();
-    locker.batch_execute("BEGIN; LOCK TABLE slipway.marker IN EXCLUSIVE MODE").await.unwrap();
+    let held = night.hold_the_marker().await;
     night.goal("CutOver").await;
-    night
-        .journey
-        .eventually(PATIENCE, "the fence", || async {
-            let holder = texts(&night.journey.sandbox.source, "SELECT holder FROM slipway.token").await;
-            if holder == ["none"] { Ok(()) } else { Err(format!("{holder:?}")) }
-        })
-        .await;
+    night.fenced().await;
     night.journey.kill_operator().await;
     let wipe = kube::api::Patch::Merge(json!({"status": null}));
     night.journey.migrations().patch_status(NAME, &kube::api::PatchParams::default(), &wipe).await.unwrap();
@@ -110,9 +78,141 @@ async fn a_wiped_status_ends_on_one_side() {
     let view =
         Box::pin(night.journey.until(NAME, "the latch", |view| !view.status()["latch"].is_null())).await;
     assert_eq!(view.status()["latch"]["reason"], "StatusLost", "{}", view.describe());
-    locker.batch_execute("ROLLBACK").await.unwrap();
+    drop(held);
     Box::pin(night.until_back()).await;
     night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
+}
+
+/// A prepared transaction that appears at the fence is somebody's money: it is named, and the source is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_transaction_at_the_fence_is_named_and_the_source_given_back() {
+    let mut night = Box::pin(Night::begin("prepared", |_| {})).await;
+    // It is begun while nobody looks, and prepared when the operator can't look any more: between its last check and the
+    // fence, which wait for the lock that is held here.
+    let source = night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE);
+    let holder = connect_local(&source).await.unwrap();
+    let other = connect_local(&source).await.unwrap();
+    holder.batch_execute("SELECT pg_advisory_lock(x'736c6970776179'::bigint)").await.unwrap();
+    night.goal("CutOver").await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+    while !other.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    other
+        .batch_execute("BEGIN; UPDATE public.rates SET rate = rate WHERE currency = 'EUR'; PREPARE TRANSACTION 'month-end'")
+        .await
+        .unwrap();
+    holder.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    let view = night.journey.until(NAME, "the latch or the check", |view| {
+        view.status()["latch"]["reason"] == "PreparedTransaction"
+            || view.is("Stalled", "True", "PreparedTransaction")
+    });
+    let view = Box::pin(view).await;
+    assert_eq!(view.status()["writer"], "Source", "{}", view.describe());
+    night.writes().await;
+    // It is still its owner's to end.
+    other.batch_execute("COMMIT PREPARED 'month-end'").await.unwrap();
+    if !view.status()["latch"].is_null() {
+        Box::pin(night.until_back()).await;
+        night.journey.patch(NAME, spec(json!({"attempt": 2}))).await.unwrap();
+    }
+    Box::pin(night.until_phase("Soaking")).await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Target));
+    night.end().await;
+}
+
+/// The source is restarted while it is fenced: the fence is in its catalog, and the move goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_restarts_in_the_fence_stays_fenced_and_the_writer_arrives() {
+    let mut night = Box::pin(Night::begin("source-restarts", |object| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("60s");
+    }))
+    .await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    night.journey.sandbox.source.restart().await.unwrap();
+    night.holder("none").await;
+    drop(held);
+    // The task's session with the source was lost, too; whether it is back before the outage is too long is the task's
+    // matter. Either way one side takes writes.
+    let view = Box::pin(night.journey.until(NAME, "one writer", |view| {
+        view.phase() == "Soaking" || (view.phase() == "Replicating" && view.status()["writer"] == "Source")
+    }))
+    .await;
+    night.writes().await;
+    let findings = night.proved().await;
+    let side = if view.phase() == "Soaking" { Side::Target } else { Side::Source };
+    assert_eq!(findings.writer(), Some(side));
+    night.end().await;
+}
+
+/// Applications take every connection that there is, the moment the fence falls: the operator holds its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_connections_are_used_up_the_operator_still_has_its_own() {
+    let mut night = Box::pin(Night::begin("storm", |object| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
+    }))
+    .await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    // A storm of another database's sessions, which no fence of this one touches.
+    let mut storm = Vec::new();
+    let dsn = night.journey.sandbox.source.superuser_dsn("postgres");
+    while let Ok(session) = connect_local(&dsn).await {
+        storm.push(session);
+        assert!(storm.len() < 2_000);
+    }
+    assert!(storm.len() > 10, "{}", storm.len());
+    // The marker never arrives, so the source is given back, with no connection free.
+    let writable = "SELECT holder FROM slipway.token";
+    let look = storm.pop().unwrap();
+    drop(look);
+    night
+        .journey
+        .eventually(crate::journey::PATIENCE, "the source given back", || async {
+            // The place that was freed may be taken at once.
+            let Ok(look) =
+                connect_local(&night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE)).await
+            else {
+                return Err("no connection".to_owned());
+            };
+            let holder: String = look.query_one(writable, &[]).await.unwrap().get(0);
+            if holder == "source" { Ok(()) } else { Err(holder) }
+        })
+        .await;
+    drop(storm);
+    drop(held);
+    Box::pin(night.until_back()).await;
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
+}
+
+/// COMMIT hangs after it was carried out, as with a lost synchronous standby: the operator's own deadline ends the wait,
+/// and the row says what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_hangs_in_the_fence_ends_by_our_deadline() {
+    let mut night = Box::pin(Night::begin("hangs", |object| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("10s");
+    }))
+    .await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    // From now on every COMMIT on the source hangs, the one that opens it again included.
+    night.journey.on_source("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    night.journey.on_source("SELECT pg_reload_conf()").await;
+    night.holder("source").await;
+    night.journey.on_source("ALTER SYSTEM RESET synchronous_standby_names").await;
+    night.journey.on_source("SELECT pg_reload_conf()").await;
+    drop(held);
+    night.writes().await;
+    Box::pin(night.until_back()).await;
     let findings = night.proved().await;
     assert_eq!(findings.writer(), Some(Side::Source));
     night.end().await;

@@ -56,7 +56,7 @@ impl Server {
     fn share(place: &Mutex<Weak<Self>>, authority_name: &str) -> Arc<Self> {
         let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start_with(authority_name, 2099));
+            let server = Arc::new(Self::start_with(authority_name, 2099, &[]));
             *shared = Arc::downgrade(&server);
             server
         })
@@ -64,10 +64,11 @@ impl Server {
 
     /// Starts a server whose certificate, for `localhost`, ends with the given year.
     pub(crate) fn start(until: i32) -> Self {
-        Self::start_with("bank", until)
+        Self::start_with("bank", until, &[])
     }
 
-    fn start_with(authority_name: &str, until: i32) -> Self {
+    /// The same with more settings, and of an authority of that name.
+    pub(crate) fn start_with(authority_name: &str, until: i32, more: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("slipway-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let directory = std::env::temp_dir().join(name);
@@ -114,7 +115,13 @@ impl Server {
             .command("postgres")
             .arg("-D")
             .arg(&data)
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(
+                settings
+                    .iter()
+                    .map(String::as_str)
+                    .chain(more.iter().copied())
+                    .flat_map(|setting| ["-c", setting]),
+            )
             .stderr(log)
             .spawn()
             .unwrap();
@@ -228,7 +235,7 @@ impl Database {
         Self::make_on(Server::shared(), name).await
     }
 
-    /// The same on a server of the caller's choice.
+    /// The same on a server of the test's own.
     pub(crate) async fn make_on(server: Arc<Server>, name: &str) -> Self {
         let root = server.superuser("postgres").await;
         root.batch_execute(&format!(

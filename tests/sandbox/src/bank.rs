@@ -12,7 +12,7 @@ pub mod probe;
 
 pub use compare::{Comparison, Difference, Following, How, compare};
 pub use load::{Config, Load, Totals, writer};
-pub use prepare::{Bank, Passwords, Side, prepare, seed};
+pub use prepare::{Bank, Passwords, Side, prepare, renew, seed, widen};
 
 /// The bank's database, as the role files name it.
 pub const DATABASE: &str = "payments";

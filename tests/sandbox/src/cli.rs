@@ -7,6 +7,8 @@ mod load;
 mod operator;
 mod up;
 
+pub use load::journal_of;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -43,8 +45,11 @@ pub enum Verb {
     Journal(JournalCheck),
     /// Compare every row of source and target, under load or not.
     Check(Of),
-    /// Carry the example's database from one server to the other, from nothing, and prove the copy equal.
+    /// Carry the example's database from one server to the other, from nothing, cut over under load, and prove that no
+    /// write is missing or there twice.
     Demo(Demo),
+    /// Cut over many times under load, and say how long each part took and whether anything was lost.
+    CutoverBench(CutoverBench),
 }
 
 /// Flags of `up`.
@@ -112,24 +117,58 @@ pub struct JournalCheck {
 }
 
 /// Flags of `demo`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Demo {
-    /// How long AWS takes.
-    #[arg(long, value_enum, default_value = "none")]
-    pub delays: Delays,
+    /// How long AWS takes. Without it the story is told twice: first without delays, then with AWS's.
+    #[arg(long, value_enum)]
+    pub delays: Option<Delays>,
     /// Leave everything running at the end, until Ctrl-C or `cargo sandbox down`.
     #[arg(long)]
     pub keep: bool,
     /// Rows in the bank's tables at the start, about.
     #[arg(long, default_value = "200000", value_parser = clap::value_parser!(u64).range(1000..=50_000_000))]
     pub rows: u64,
-    /// Transactions per second on the source, all the time.
+    /// Transactions per second, all the time.
     #[arg(long, default_value = "300", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub writes_per_second: u32,
     /// Delete one row on the target behind everybody's back before the check. The demo must then fail: this is the proof
     /// that the check can.
     #[arg(long)]
     pub delete_one_row_on_target: bool,
+    /// Delete one acknowledged write from the target behind everybody's back at the end. The demo must then fail: this is
+    /// the proof that the journal's check can.
+    #[arg(long)]
+    pub delete_one_write: bool,
+}
+
+/// Flags of `cutover-bench`.
+#[derive(Clone, Debug, Args)]
+pub struct CutoverBench {
+    /// Cutovers, each in databases made anew.
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub runs: u32,
+    /// Transactions per second.
+    #[arg(long, default_value = "500", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Tables.
+    #[arg(long, default_value = "200", value_parser = clap::value_parser!(u32).range(11..=2_000))]
+    pub tables: u32,
+    /// Rows in them at the start, about.
+    #[arg(long, default_value = "20000", value_parser = clap::value_parser!(u64).range(1000..=50_000_000))]
+    pub rows: u64,
+    /// Kill the operator (SIGKILL) one to three times at random moments of each cutover, and start it again.
+    #[arg(long)]
+    pub kill: bool,
+    /// Between two probes of a side, in milliseconds; 20 if left out, and 5 with --kill. A login that is refused costs a
+    /// server some milliseconds, which small machines feel.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub probe: Option<u64>,
+    /// Where the random moments begin; the clock, if left out. The output says it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How long AWS takes.
+    #[arg(long, value_enum, default_value = "none")]
+    pub delays: Delays,
 }
 
 /// How long AWS takes.
@@ -147,6 +186,14 @@ impl Delays {
         match self {
             Self::None => world::Delays::none(),
             Self::Aws => world::Delays::aws(),
+        }
+    }
+
+    /// As the flag has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Aws => "aws",
         }
     }
 
@@ -174,6 +221,7 @@ pub async fn run(cli: Cli) -> Result<(), String> {
         Verb::Journal(flags) => load::journal(&flags).await,
         Verb::Check(of) => check::check(&of.dir).await,
         Verb::Demo(flags) => Box::pin(demo::run(&flags)).await,
+        Verb::CutoverBench(flags) => Box::pin(crate::bench::run(&flags)).await,
     }
 }
 

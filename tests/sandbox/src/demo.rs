@@ -1,22 +1,27 @@
-//! One migration from nothing to a proved copy, told as it happens.
+//! One migration from nothing to its end, told as it happens: load, follow, cut over, finish.
 //!
 //! It does what a user would do, through the API server and nothing else: applies the example, reads `status.plan`, moves
 //! the goal, watches. The operator and the application are processes of their own. What the demo knows of the databases
-//! it uses for the check only.
+//! it uses for the checks only: every row compared before the cutover, both sides probed through it, and the application's
+//! own journal compared with the writer at the end.
 
-mod account;
+pub(crate) mod account;
 pub mod build;
 pub mod check;
+mod moving;
+pub(crate) mod spans;
 mod table;
-mod watch;
+pub(crate) mod watch;
 
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::bank::probe::Prober;
 use crate::bank::{self, Comparison};
 use crate::cli::{Delays, Demo, log_to, told_to_end};
 use crate::process::{self, Running, Spec};
@@ -26,29 +31,63 @@ use build::{Programs, programs};
 use watch::{Migration, Watch};
 
 /// How long the target follows the load before the check.
-const FOLLOW: Duration = Duration::from_secs(8);
+const FOLLOW: Duration = Duration::from_secs(5);
 /// How long a child may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Runs the demo. An error is what a person should read; on a difference, the rows that differ.
+/// Runs the demo: once with each kind of delays, unless one is asked for. An error is what a person should read; on a
+/// difference, the rows that differ.
 pub async fn run(flags: &Demo) -> Result<(), String> {
     let account = Account::begin();
     let told = told_to_end();
     tokio::pin!(told);
-    let ended = |told: std::io::Result<()>| match told {
-        Ok(()) => "interrupted; everything was ended".to_owned(),
-        Err(error) => format!("waiting for a signal: {error}"),
-    };
-
     account.say("building the operator: cargo build --bin slipway");
     let programs = tokio::select! {
         biased;
         told = &mut told => return Err(ended(told)),
         programs = programs() => programs?,
     };
-    let directory = std::env::temp_dir().join(format!("slipway-demo-{}", std::process::id()));
-    account.say(&format!("starting Kubernetes, two PostgreSQL servers and AWS, {}", flags.delays.describe()));
-    let options = Options { delays: flags.delays.of_world(), ..Options::new(&directory) };
+    let runs = match flags.delays {
+        Some(delays) => vec![delays],
+        // What is kept is one world.
+        None if flags.keep => vec![Delays::None],
+        None => vec![Delays::None, Delays::Aws],
+    };
+    let mut verdicts = Vec::new();
+    for delays in runs {
+        let flags = Demo { delays: Some(delays), ..flags.clone() };
+        let verdict = Box::pin(story(&flags, delays, &programs, told.as_mut())).await?;
+        verdicts.push(format!("{}: {verdict}", delays.describe()));
+    }
+    if verdicts.len() > 1 {
+        println!();
+        for verdict in verdicts {
+            println!("{verdict}");
+        }
+    }
+    Ok(())
+}
+
+fn ended(told: std::io::Result<()>) -> String {
+    match told {
+        Ok(()) => "interrupted; everything was ended".to_owned(),
+        Err(error) => format!("waiting for a signal: {error}"),
+    }
+}
+
+/// One whole story in a world of its own. Returns its last line.
+async fn story(
+    flags: &Demo,
+    delays: Delays,
+    programs: &Programs,
+    mut told: Pin<&mut impl Future<Output = std::io::Result<()>>>,
+) -> Result<String, String> {
+    let account = Account::begin();
+    let directory =
+        std::env::temp_dir().join(format!("slipway-demo-{}-{}", std::process::id(), delays.word()));
+    println!();
+    account.say(&format!("starting Kubernetes, two PostgreSQL servers and AWS, {}", delays.describe()));
+    let options = Options { delays: delays.of_world(), ..Options::new(&directory) };
     let started = tokio::select! {
         biased;
         told = &mut told => Err(ended(told)),
@@ -59,7 +98,8 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
         Err(error) => return Err(failed(&directory, error)),
     };
     log_to(&directory)?;
-    let mut stage = Stage { account, sandbox, operator: None, load: None, programs };
+    let programs = programs.clone();
+    let mut stage = Stage { account, sandbox, operator: None, load: None, prober: None, programs, delays };
     let (outcome, interrupted) = tokio::select! {
         biased;
         told = &mut told => (Err(ended(told)), true),
@@ -74,16 +114,16 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
         told.await.map_err(|error| format!("waiting for a signal: {error}"))?;
         Box::pin(stage.clear()).await?;
         remove(&directory)?;
-        return outcome.map(|_| ()).map_err(|_| "the demo failed, as said above".to_owned());
+        return outcome.map_err(|_| "the demo failed, as said above".to_owned());
     }
     Box::pin(stage.clear()).await?;
     match outcome {
         Ok(verdict) => {
             remove(&directory)?;
             println!("{verdict}");
-            Ok(())
+            Ok(verdict)
         }
-        Err(error) if interrupted || flags.delete_one_row_on_target => {
+        Err(error) if interrupted || flags.delete_one_row_on_target || flags.delete_one_write => {
             remove(&directory)?;
             Err(error)
         }
@@ -97,23 +137,28 @@ struct Stage {
     sandbox: Sandbox,
     operator: Option<Running>,
     load: Option<Running>,
+    prober: Option<Prober>,
     programs: Programs,
+    delays: Delays,
 }
 
 impl Stage {
-    /// The whole story. Returns the verdict of the check when both sides are equal.
+    /// The whole story. Returns the last line when nothing is missing and nothing is there twice.
     async fn play(&mut self, flags: &Demo) -> Result<String, String> {
         let client = self.sandbox.cluster.client().await.map_err(text)?;
         self.prepare(&client, flags).await?;
-        let example = self.plan(&client, flags).await?;
-        self.replicate(&client, &example, flags).await?;
+        let example = self.plan(&client).await?;
+        self.replicate(&client, &example).await?;
         let comparison = self.prove(flags).await?;
-        if comparison.equal() {
-            let Comparison { lsn, tables, rows, .. } = comparison;
-            Ok(format!("source and target equal at {lsn} under load: {tables} tables, {rows} rows"))
-        } else {
-            Err(comparison.to_string())
+        if !comparison.equal() {
+            return Err(comparison.to_string());
         }
+        let Comparison { lsn, tables, rows, .. } = comparison;
+        self.account
+            .say(&format!("source and target equal at {lsn} under load: {tables} tables, {rows} rows"));
+        let spans = self.cut_over(&client, &example).await?;
+        self.finish(&client, &example).await?;
+        self.judge(&spans, flags).await
     }
 
     /// What is there before a migration: the bank, its application, the operator.
@@ -150,7 +195,7 @@ impl Stage {
         for name in Box::pin(install_crds(client)).await.map_err(text)? {
             account.say(&format!("CRD {name} is installed"));
         }
-        let poll = match flags.delays {
+        let poll = match self.delays {
             Delays::None => Duration::from_millis(200),
             Delays::Aws => Duration::from_secs(2),
         };
@@ -161,13 +206,13 @@ impl Stage {
     }
 
     /// Applies the example with goal Plan, and shows what the operator would do.
-    async fn plan(&mut self, client: &Client, flags: &Demo) -> Result<Example, String> {
+    async fn plan(&mut self, client: &Client) -> Result<Example, String> {
         let example =
             Box::pin(apply_example(client, &self.sandbox.environment, Some("Plan"))).await.map_err(text)?;
         self.account.command("kubectl apply -f examples/secrets.yaml -f examples/database-migration.yaml");
         self.account.note(&format!("with this sandbox's passwords, and {}", example.replaced.join(", ")));
         self.account.blank();
-        let watch = self.watch(client, &example, flags);
+        let watch = self.watch(client, &example);
         let migration = watch.until("status.plan", Migration::is_planned).await?;
         self.account.blank();
         let steps = migration.plan();
@@ -180,17 +225,10 @@ impl Stage {
     }
 
     /// Moves the goal, and watches until it is reached.
-    async fn replicate(&mut self, client: &Client, example: &Example, flags: &Demo) -> Result<(), String> {
-        let Example { name, namespace, .. } = example;
-        let patch = json!({"spec": {"goal": "Replicate"}});
-        migrations(client.clone(), namespace)
-            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .map_err(|error| format!("moving the goal of {name} to Replicate: {error}"))?;
-        self.account.blank();
-        self.account.command(&format!("kubectl patch dbmigration {name} --type merge --patch '{patch}'"));
-        self.account.blank();
-        let watch = self.watch(client, example, flags);
+    async fn replicate(&mut self, client: &Client, example: &Example) -> Result<(), String> {
+        let namespace = &example.namespace;
+        self.patch(client, example, &json!({"spec": {"goal": "Replicate"}})).await?;
+        let watch = self.watch(client, example);
         watch.until("READY True", Migration::is_replicating).await?;
         self.account.blank();
         self.account.command("kubectl get dbmigration");
@@ -239,8 +277,20 @@ impl Stage {
         Ok(format!("so far {last}"))
     }
 
-    fn watch<'a>(&'a self, client: &Client, example: &Example, flags: &Demo) -> Watch<'a> {
-        let patience = match flags.delays {
+    /// As a user does, and shown as a user would type it.
+    async fn patch(&self, client: &Client, example: &Example, patch: &Value) -> Result<(), String> {
+        let Example { name, namespace, .. } = example;
+        self.account.blank();
+        self.account.command(&format!("kubectl patch dbmigration {name} --type merge --patch '{patch}'"));
+        self.account.blank();
+        let patched = migrations(client.clone(), namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        patched.map(drop).map_err(|error| format!("patching {name} with {patch}: {error}"))
+    }
+
+    fn watch<'a>(&'a self, client: &Client, example: &Example) -> Watch<'a> {
+        let patience = match self.delays {
             Delays::None => Duration::from_mins(5),
             Delays::Aws => Duration::from_mins(15),
         };
@@ -249,7 +299,8 @@ impl Stage {
 
     /// Ends everything, those first that use the others.
     async fn clear(self) -> Result<(), String> {
-        let Self { sandbox, operator, load, .. } = self;
+        let Self { sandbox, operator, load, prober, .. } = self;
+        drop(prober);
         let (load, operator) = tokio::join!(end(load), end(operator));
         Box::pin(sandbox.stop()).await.map_err(text)?;
         load.and(operator)

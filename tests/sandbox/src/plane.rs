@@ -3,6 +3,8 @@
 //! The world answers API calls and, as time passes, asks for [`Effect`]s. The server hands each to the data plane,
 //! which does the work over its own connections and answers with [`Report`]s; the world learns nothing else of it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +90,8 @@ pub struct Task {
     /// A task whose role loses its rights or its login waits until they are back; else it ends by an error. Neither way
     /// does it skip what it may not do.
     pub waits_for_rights: bool,
+    /// How long a change is kept before it is applied.
+    pub apply_latency: Duration,
 }
 
 /// How a task is started.

@@ -197,11 +197,9 @@ impl Server {
         // The socket lies in the data directory, which only the server's account can enter: that is the check.
         self.write(
             "pg_hba.conf",
-            &format!(
-                "local   all         all                     trust\n\
-                 hostssl all         all       127.0.0.1/32  scram-sha-256\n\
-                 hostssl replication all       127.0.0.1/32  scram-sha-256\n"
-            ),
+            "local   all         all                     trust\n\
+             hostssl all         all       127.0.0.1/32  scram-sha-256\n\
+             hostssl replication all       127.0.0.1/32  scram-sha-256\n",
         )?;
         self.write("sandbox.conf", &self.settings())?;
         let main = self.data.join("postgresql.conf");
@@ -225,6 +223,7 @@ impl Server {
              max_replication_slots = 20\n\
              max_wal_senders = 20\n\
              max_connections = 100\n\
+             max_prepared_transactions = 10\n\
              log_line_prefix = '%m [%p] %u@%d %a '\n\
              timezone = 'UTC'\n\
              log_timezone = 'UTC'\n",

@@ -3,14 +3,16 @@
 use jiff::SignedDuration;
 
 use crate::api::condition::Reason;
-use crate::api::database::Goal as Reach;
+use crate::api::database::{DeletionPolicy, Goal as Reach};
 use crate::aws::dms::TaskStatus;
 use crate::database::decide::scene::{Scene, now};
 use crate::database::decide::{Decide, LookAgain, Move, MoveStep, Phase, Stage, State, Step};
 use crate::database::goal::{Decided, GivenUp, Intent};
 use crate::database::seen::{MemorySeen, Verified};
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{ClaimAs, Holder, Identity, MoveSlot, PreCheck, Record, ReverseStart, Standing, Token};
+use crate::postgres::{
+    ClaimAs, Holder, Identity, MoveSlot, PreCheck, Record, ReverseStart, Slot, Standing, Token,
+};
 use crate::side::{Side, Sides};
 
 /// One database.
@@ -41,6 +43,7 @@ impl World {
     fn new() -> Self {
         let mut scene = Scene::replicating();
         scene.goal.reach = Reach::CutOver;
+        scene.goal.cutover.min_soak = SignedDuration::ZERO;
         let token = |holder| Token::fresh(holder);
         let source = Database {
             token: token(Holder::Side(Side::Source)),
@@ -86,9 +89,24 @@ impl World {
             *self.scene.seen.precheck.get_mut(side) =
                 (self.source.token.holder == Holder::Side(Side::Source)).then(|| Ok(quiet_side(side)));
             if let Ok(server) = self.scene.seen.database.get_mut(side)
-                && let Record::Present { token, .. } = &mut server.record
+                && let Record::Present { token, slots, .. } = &mut server.record
             {
                 *token = database.token.clone();
+                if side == Side::Target {
+                    let name = self.scene.goal.migration.move_slot();
+                    server.slots.retain(|slot| slot.name != name);
+                    slots.retain(|slot| *slot != name);
+                    if database.slot {
+                        slots.push(name.clone());
+                        server.slots.push(Slot {
+                            name,
+                            active: false,
+                            used_by: None,
+                            retained_bytes: Some(0),
+                            wal_status: Some("reserved".into()),
+                        });
+                    }
+                }
                 server.writers = if database.open { vec!["payments_app".into()] } else { Vec::new() };
             }
         }
@@ -138,7 +156,17 @@ impl World {
                 self.scene.apply(step);
                 self.scene.seen.memory.prompt_beats += 1;
             }
+            Step::DropReverseSlot(_) => self.target.slot = false,
+            Step::ReleaseSource => self.release(Side::Source),
+            Step::DropTargetRecord => self.release(Side::Target),
             other => self.scene.apply(other),
+        }
+    }
+
+    /// The row of a side is not this migration's any more.
+    fn release(&mut self, side: Side) {
+        if let Ok(server) = self.scene.seen.database.get_mut(side) {
+            server.record = Record::Absent;
         }
     }
 
@@ -258,7 +286,8 @@ impl World {
         if self.target.open {
             assert_eq!(self.source.token.holder, Holder::Side(Side::Target), "opened without the role");
             assert_eq!(self.source.marker, self.target.marker, "opened before it had everything");
-            assert!(self.target.slot, "opened without a way back");
+            let finishing = matches!(&self.scene.goal.decided, Some(decided) if matches!(decided.intent, Intent::Finish | Intent::Finished));
+            assert!(self.target.slot || finishing, "a way back was taken away");
         }
     }
 
@@ -269,6 +298,15 @@ impl World {
     fn walk(&mut self) {
         let mut turns = 0;
         while self.turn() {
+            turns += 1;
+            assert!(turns < 200, "no end: {:?}", self.steps);
+        }
+    }
+
+    /// To the end of a deletion, or to where it is held.
+    fn walk_out(&mut self) {
+        let mut turns = 0;
+        while self.steps.last() != Some(&"Release") && self.turn() {
             turns += 1;
             assert!(turns < 200, "no end: {:?}", self.steps);
         }
@@ -511,4 +549,141 @@ fn every_step_belongs_to_a_part_of_the_move() {
     assert_eq!(MoveStep::Claim(Side::Target, ClaimAs::Refused).stage(), Stage::Return);
     let words = [Stage::PreCheck, Stage::Fence, Stage::Return].map(Stage::as_str);
     assert_eq!(words, ["PreCheck", "Fence", "Return"]);
+}
+
+/// A world walked to where it stands in a phase.
+fn at(place: &str) -> World {
+    let mut world = World::new();
+    match place {
+        "Replicating" => world.scene.goal.reach = Reach::Replicate,
+        "Fenced" => {
+            while world.steps.last() != Some(&"WriteMarker") {
+                world.turn();
+            }
+        }
+        "Promoted" => {
+            while world.steps.last() != Some(&"Promote") {
+                world.turn();
+            }
+        }
+        "Soaking" => {}
+        "Latched" => {
+            world.different = true;
+            world.walk();
+            world.different = false;
+        }
+        "Finished" => world.scene.goal.reach = Reach::Finish,
+        other => panic!("{other}"),
+    }
+    if !matches!(place, "Fenced" | "Promoted") {
+        world.walk();
+    }
+    world.steps.clear();
+    world
+}
+
+/// What a moved goal does in each phase: the table of the goals, cell by cell. `Writer`: where the writer is at the end.
+#[test]
+fn what_a_moved_goal_does_in_each_phase() {
+    type Bend = fn(&mut Scene);
+    type Case = (&'static str, &'static str, Bend, Side, Phase, bool);
+    let cases: Vec<Case> = vec![
+        ("Replicating", "Replicate", |_| {}, Side::Source, Phase::Replicating, false),
+        ("Replicating", "CutOver", |s| s.goal.reach = Reach::CutOver, Side::Target, Phase::Soaking, false),
+        ("Replicating", "Finish", |s| s.goal.reach = Reach::Finish, Side::Target, Phase::Finished, false),
+        (
+            "Replicating",
+            "suspend",
+            |s| (s.goal.reach, s.goal.suspended) = (Reach::CutOver, true),
+            Side::Source,
+            Phase::Replicating,
+            false,
+        ),
+        (
+            "Replicating",
+            "abort",
+            |s| (s.goal.reach, s.goal.abort_attempt) = (Reach::CutOver, Some(1)),
+            Side::Source,
+            Phase::Replicating,
+            true,
+        ),
+        ("Fenced", "Replicate", |s| s.goal.reach = Reach::Replicate, Side::Source, Phase::Replicating, false),
+        ("Fenced", "Finish", |s| s.goal.reach = Reach::Finish, Side::Target, Phase::Finished, false),
+        ("Fenced", "suspend", |s| s.goal.suspended = true, Side::Source, Phase::Replicating, false),
+        ("Fenced", "abort", |s| s.goal.abort_attempt = Some(1), Side::Source, Phase::Replicating, true),
+        ("Promoted", "Replicate", |s| s.goal.reach = Reach::Replicate, Side::Target, Phase::Soaking, false),
+        ("Promoted", "suspend", |s| s.goal.suspended = true, Side::Target, Phase::Soaking, false),
+        ("Promoted", "abort", |s| s.goal.abort_attempt = Some(1), Side::Target, Phase::Soaking, false),
+        ("Soaking", "Replicate", |s| s.goal.reach = Reach::Replicate, Side::Target, Phase::Soaking, false),
+        ("Soaking", "CutOver", |_| {}, Side::Target, Phase::Soaking, false),
+        ("Soaking", "Finish", |s| s.goal.reach = Reach::Finish, Side::Target, Phase::Finished, false),
+        (
+            "Soaking",
+            "Finish, suspended",
+            |s| (s.goal.reach, s.goal.suspended) = (Reach::Finish, true),
+            Side::Target,
+            Phase::Soaking,
+            false,
+        ),
+        (
+            "Soaking",
+            "Finish before minSoak",
+            |s| {
+                s.goal.reach = Reach::Finish;
+                s.goal.cutover.min_soak = SignedDuration::from_hours(72);
+            },
+            Side::Target,
+            Phase::Soaking,
+            false,
+        ),
+        ("Latched", "CutOver", |_| {}, Side::Source, Phase::Replicating, true),
+        ("Latched", "Replicate", |s| s.goal.reach = Reach::Replicate, Side::Source, Phase::Replicating, true),
+        ("Latched", "Finish", |s| s.goal.reach = Reach::Finish, Side::Source, Phase::Replicating, true),
+        ("Latched", "a higher attempt", |s| s.goal.attempt = 2, Side::Target, Phase::Soaking, true),
+        ("Finished", "abort", |s| s.goal.abort_attempt = Some(1), Side::Target, Phase::Finished, false),
+    ];
+    for (place, order, bend, writer, phase, latched) in cases {
+        let mut world = at(place);
+        bend(&mut world.scene);
+        world.walk();
+        let what = format!("{place} → {order}: {:?}", world.steps);
+        assert_eq!(
+            (world.source.open, world.target.open),
+            (writer == Side::Source, writer == Side::Target),
+            "{what}"
+        );
+        assert_eq!(world.phase(), phase, "{what}");
+        assert_eq!(world.scene.goal.latch.is_some(), latched, "{what}");
+    }
+}
+
+/// A deletion never moves the writer and never opens a fence; where it would end the way back, it is held.
+#[test]
+fn what_a_deletion_does_in_each_phase() {
+    for (place, gone) in [
+        ("Replicating", true),
+        ("Fenced", true),
+        ("Promoted", false),
+        ("Soaking", false),
+        ("Latched", true),
+        ("Finished", true),
+    ] {
+        for policy in [DeletionPolicy::Delete, DeletionPolicy::Retain] {
+            let mut world = at(place);
+            let open = (world.source.open, world.target.open);
+            world.scene.goal.deletion = Some(policy);
+            world.walk_out();
+            let what = format!("{place}, {policy:?}: {:?}", world.steps);
+            assert_eq!(world.steps.contains(&"Release"), gone, "{what}");
+            match place {
+                "Fenced" => assert!(world.source.open && !world.target.open, "{what}"),
+                "Promoted" => assert!(!world.source.open && world.target.open, "{what}"),
+                _ => assert_eq!((world.source.open, world.target.open), open, "{what}"),
+            }
+            if !gone {
+                let State::Stalled(blocked) = world.scene.decide().state else { panic!("{what}") };
+                assert_eq!(blocked.reason, Reason::Deleting, "{what}");
+            }
+        }
+    }
 }

@@ -119,12 +119,10 @@ impl Journal {
 /// What a journal says of one write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Entry {
-    acknowledged: bool,
-    refused: bool,
+    /// Acknowledged, refused or present; none while nobody knows.
+    outcome: Option<Word>,
     /// Some answer was lost.
     unknown: bool,
-    /// An attempt met its own key.
-    present: bool,
 }
 
 /// A journal that was read.
@@ -155,10 +153,8 @@ impl Ledger {
             let entry = entries.entry(key).or_default();
             match word {
                 Word::Sent => {}
-                Word::Acknowledged => entry.acknowledged = true,
-                Word::Refused => entry.refused = true,
                 Word::Unknown => entry.unknown = true,
-                Word::Present => (entry.acknowledged, entry.present) = (true, true),
+                Word::Acknowledged | Word::Refused | Word::Present => entry.outcome = Some(word),
             }
         }
         Ok(Self { entries })
@@ -182,20 +178,25 @@ impl Ledger {
             if found > 1 {
                 verdict.duplicated.push(key.to_string());
             }
-            // Sent, and nothing more known of it.
-            let open = !entry.acknowledged && !entry.refused;
-            if entry.acknowledged {
-                verdict.acknowledged += 1;
-                if found > 0 {
-                    verdict.found += 1;
-                } else {
-                    verdict.missing.push(key.to_string());
+            match entry.outcome {
+                Some(Word::Refused) if found > 0 => {
+                    verdict.unexpected.push(format!("{key}, which was refused"));
                 }
-            } else if entry.refused && found > 0 {
-                verdict.unexpected.push(format!("{key}, which was refused"));
+                Some(Word::Refused) | None => {}
+                Some(_) => {
+                    verdict.acknowledged += 1;
+                    if found > 0 {
+                        verdict.found += 1;
+                    } else {
+                        verdict.missing.push(key.to_string());
+                    }
+                }
             }
-            if entry.unknown || open {
-                let present = if open { found > 0 } else { entry.present };
+            if entry.unknown || entry.outcome.is_none() {
+                let present = match entry.outcome {
+                    Some(word) => word == Word::Present,
+                    None => found > 0,
+                };
                 if present {
                     verdict.present += 1;
                 } else {
@@ -321,7 +322,7 @@ mod tests {
             (6, "sent"),
         ] {
             for word in words.split(' ') {
-                text += &format!("{} {word}\n", key(number));
+                text += &[&key(number).to_string(), " ", word, "\n"].concat();
             }
         }
         text += "00005eed-00"; // the load was killed here

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_postgres::Client;
@@ -26,6 +26,8 @@ use writes::{Done, Kind, Statements, Write};
 /// An answer that takes longer is given up, and its session with it, as a connection pool would.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(100);
+/// So many sessions try to connect at once: a pool whose database lets nobody in does not storm it.
+const CONNECTORS: usize = 1;
 /// How long a load that was told to stop goes on asking what became of writes whose answer was lost.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
@@ -105,6 +107,7 @@ impl Load {
         let clients = config.clients.max(1);
         let pause = Duration::from_secs(1) * clients / config.writes_per_second.max(1);
         let run = run();
+        let door = Arc::new(Semaphore::new(CONNECTORS));
         let sessions = (0..clients).map(|number| {
             let session = Session {
                 logins: config.logins.clone(),
@@ -114,6 +117,7 @@ impl Load {
                 written: 0,
                 pending: None,
                 connection: None,
+                door: Arc::clone(&door),
                 counters: Arc::clone(&counters),
                 dice: writes::Dice::new(config.seed, number),
                 pause,
@@ -197,6 +201,8 @@ struct Session {
     /// A write whose answer was lost.
     pending: Option<Write>,
     connection: Option<(Client, Statements)>,
+    /// The pool's: whoever connects holds a place.
+    door: Arc<Semaphore>,
     counters: Arc<Counters>,
     dice: writes::Dice,
     pause: Duration,
@@ -231,6 +237,9 @@ impl Session {
                 if !std::mem::take(&mut first) {
                     self.counters.reconnects.fetch_add(1, Relaxed);
                 }
+                let door = Arc::clone(&self.door);
+                // Nobody closes it.
+                let _place = door.acquire().await;
                 match self.connect().await {
                     Ok(made) => self.connection = Some(made),
                     Err(error) => {

@@ -68,10 +68,7 @@ pub(super) async fn detached(flags: &Up) -> Result<(), String> {
     let errors = output.try_clone().map_err(|error| format!("writing {}: {error}", log.display()))?;
     let mut command = Command::new(own);
     command.arg("up").arg("--dir").arg(&flags.dir).arg("--delays");
-    command.arg(match flags.delays {
-        super::Delays::None => "none",
-        super::Delays::Aws => "aws",
-    });
+    command.arg(flags.delays.word());
     command.arg("--rows").arg(flags.rows.to_string());
     // A group of its own: neither Ctrl-C nor the end of this terminal reaches it.
     command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);

@@ -1,7 +1,12 @@
 //! Source transactions onto the target, in commit order, each as a whole, with the position in the same transaction.
 
+use std::time::Duration;
+
 use futures::{StreamExt, pin_mut};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
@@ -21,6 +26,8 @@ pub(super) struct Applier {
     pub(super) target: Session,
     pub(super) control: Control,
     pub(super) settings: Settings,
+    /// How long a change is kept before it is applied.
+    pub(super) latency: Duration,
     pub(super) ledger: Ledger,
     /// Position of the last transaction committed on the target.
     pub(super) at: Lsn,
@@ -41,11 +48,18 @@ impl Applier {
         transactions: &mut mpsc::UnboundedReceiver<Transaction>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Failure> {
+        let mut held = None;
         loop {
+            let next = async {
+                match held.take() {
+                    None => transactions.recv().await,
+                    held => held,
+                }
+            };
             let first = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
-                transaction = transactions.recv() => transaction,
+                transaction = next => transaction,
                 () = self.target.lost() => {
                     return Err(Failure::Lost("the target ended the session".to_owned()));
                 }
@@ -53,10 +67,22 @@ impl Applier {
             let Some(first) = first else {
                 return Err(Failure::Lost("the session that reads the slot has ended".to_owned()));
             };
+            if !self.latency.is_zero() {
+                tokio::select! {
+                    biased;
+                    // What was not applied stays in the source's log.
+                    _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                    () = sleep_until(first.captured + self.latency) => {}
+                }
+            }
             let mut size = first.changes.len();
             let mut group = vec![first];
             while size < GROUP {
                 let Ok(next) = transactions.try_recv() else { break };
+                if next.captured + self.latency > Instant::now() {
+                    held = Some(next);
+                    break;
+                }
                 size += next.changes.len();
                 group.push(next);
             }

@@ -35,6 +35,8 @@ pub(super) struct Transaction {
     /// Its commit time as the source wrote it.
     pub(super) commit_time: String,
     pub(super) changes: Vec<Ready>,
+    /// When it was read.
+    pub(super) captured: Instant,
     /// Given back when it's done with.
     _room: OwnedSemaphorePermit,
 }
@@ -191,7 +193,8 @@ impl Capture {
         let bytes: usize = ready.iter().filter_map(|ready| ready.sql.as_ref()).map(String::len).sum();
         let room = self.take_room(u32::try_from(bytes / 1024).unwrap_or(ROOM)).await?;
         self.last_sent = end;
-        let transaction = Transaction { end, commit_time, changes: ready, _room: room };
+        let transaction =
+            Transaction { end, commit_time, changes: ready, captured: Instant::now(), _room: room };
         self.out.send(transaction).map_err(|_| Failure::Lost("the session that applies has ended".to_owned()))
     }
 

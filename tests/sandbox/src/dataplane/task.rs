@@ -199,6 +199,7 @@ impl Run {
             target,
             control: self.control.clone(),
             settings: self.task.settings.clone(),
+            latency: self.task.apply_latency,
             ledger: self.ledger.clone(),
             at,
             applied,

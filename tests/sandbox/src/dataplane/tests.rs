@@ -341,3 +341,21 @@ async fn connection_tests_obey_the_tls_mode_and_say_why() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_applied_after_its_latency_and_none_is_held_back_for_ever() {
+    let mut bench = Bench::new(600).await;
+    bench.task.apply_latency = Duration::from_millis(400);
+    bench.begin(Start::FullLoadAndCdc).await;
+    bench.running().await;
+    bench.progress(|_, done, _| done).await;
+    let begun = std::time::Instant::now();
+    bench.drain().await;
+    assert!(begun.elapsed() >= bench.task.apply_latency);
+    // Many at once take no longer than one.
+    let writer = writers(&bench, false).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(writer.stop().await > 50);
+    bench.drain().await;
+    bench.compare().await;
+}

@@ -3,39 +3,49 @@
 use std::time::Instant;
 
 /// What is told so far.
-pub(super) struct Account {
+pub(crate) struct Account {
     begun: Instant,
+    silent: bool,
 }
 
 impl Account {
-    pub(super) fn begin() -> Self {
-        Self { begun: Instant::now() }
+    pub(crate) fn begin() -> Self {
+        Self { begun: Instant::now(), silent: false }
+    }
+
+    /// For whoever watches a hundred migrations.
+    pub(crate) fn silent() -> Self {
+        Self { begun: Instant::now(), silent: true }
+    }
+
+    fn print(&self, line: &str) {
+        if !self.silent {
+            println!("{line}");
+        }
     }
 
     /// Something happens now.
-    pub(super) fn say(&self, line: &str) {
-        println!("{:>4}s  {line}", self.begun.elapsed().as_secs());
+    pub(crate) fn say(&self, line: &str) {
+        self.print(&format!("{:>4}s  {line}", self.begun.elapsed().as_secs()));
     }
 
     /// Something that a user would type.
-    pub(super) fn command(&self, line: &str) {
+    pub(crate) fn command(&self, line: &str) {
         self.say(&format!("$ {line}"));
     }
 
     /// More about the line before.
-    #[allow(clippy::unused_self)] // it belongs to the account, and reads as such
-    pub(super) fn note(&self, line: &str) {
-        println!("       {line}");
+    pub(crate) fn note(&self, line: &str) {
+        self.print(&format!("       {line}"));
     }
 
-    #[allow(clippy::unused_self)] // as above
-    pub(super) fn blank(&self) {
-        println!();
+    pub(crate) fn blank(&self) {
+        self.print("");
     }
 }
 
 /// A number as people write it.
-pub(super) fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

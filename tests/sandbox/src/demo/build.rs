@@ -7,13 +7,14 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 /// Where they are.
-pub(super) struct Programs {
-    pub(super) operator: PathBuf,
-    pub(super) sandbox: PathBuf,
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) operator: PathBuf,
+    pub(crate) sandbox: PathBuf,
 }
 
 /// Builds what isn't there. The sandbox is this very program, unless a test calls the demo as a library.
-pub(super) async fn programs() -> Result<Programs, String> {
+pub(crate) async fn programs() -> Result<Programs, String> {
     let own = std::env::current_exe().map_err(|error| format!("finding our own program: {error}"))?;
     let sandbox = if own.file_name() == Some(OsStr::new("sandbox")) { own } else { build("sandbox").await? };
     Ok(Programs { operator: operator().await?, sandbox })
@@ -24,12 +25,14 @@ pub async fn operator() -> Result<PathBuf, String> {
     build("slipway").await
 }
 
-/// Builds the program of a package of the same name, with the cargo that runs us.
+/// Builds the program of a package of the same name, with the cargo that runs us and as we were built: what is measured
+/// by an optimised program should be one too.
 async fn build(name: &str) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let output = Command::new(&cargo)
         .args(["build", "--quiet", "--package", name, "--bin", name])
+        .args((!cfg!(debug_assertions)).then_some("--release"))
         .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
         .stdin(Stdio::null())

@@ -85,6 +85,15 @@ pub async fn delete_one_row_on_target(environment: &Environment) -> Result<Strin
     Ok(deleted.get(0))
 }
 
+/// Deletes the key of one write on the target, as if the write were lost. Says which.
+pub async fn delete_one_write(environment: &Environment) -> Result<String, sandbox::Error> {
+    let target = environment.login("TARGET_DSN")?.connect("vandal").await?;
+    let sql = "DELETE FROM public.requests WHERE key = (SELECT key FROM public.requests ORDER BY at LIMIT 1) \
+               RETURNING key::text";
+    let deleted = target.query_one(sql, &[]).await;
+    Ok(deleted.map_err(Error::sql("deleting one write on the target"))?.get(0))
+}
+
 /// Where on the target the task notes how far it has come.
 async fn following(target: &tokio_postgres::Client) -> Result<Following, Error> {
     let attempt = "looking for the task's position on the target";

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A table as the API server makes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Table {
+pub(crate) struct Table {
     column_definitions: Vec<Column>,
     #[serde(default)]
     rows: Vec<Row>,
@@ -40,7 +40,7 @@ impl Table {
     }
 
     /// The cells of the first row under these headings.
-    pub(super) fn first(&self, headings: &[&str]) -> Vec<String> {
+    pub(crate) fn first(&self, headings: &[&str]) -> Vec<String> {
         let row = self.rows.first();
         let cell = |heading: &&str| {
             let place =
@@ -75,7 +75,7 @@ fn word(cell: &Value) -> String {
 }
 
 /// The migrations of a namespace, or one of them.
-pub(super) async fn read(client: &Client, namespace: &str, name: Option<&str>) -> Result<Table, String> {
+pub(crate) async fn read(client: &Client, namespace: &str, name: Option<&str>) -> Result<Table, String> {
     let path = format!("/apis/slipway.dev/v1alpha1/namespaces/{namespace}/databasemigrations");
     let path = name.map_or_else(|| path.clone(), |name| format!("{path}/{name}"));
     let request = Request::get(&path)
@@ -86,7 +86,7 @@ pub(super) async fn read(client: &Client, namespace: &str, name: Option<&str>) -
 }
 
 /// The same, aligned.
-pub(super) async fn get(client: &Client, namespace: &str, name: Option<&str>) -> Result<String, String> {
+pub(crate) async fn get(client: &Client, namespace: &str, name: Option<&str>) -> Result<String, String> {
     Ok(read(client, namespace, name).await?.to_string())
 }
 

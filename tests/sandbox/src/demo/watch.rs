@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
+use super::spans::Spans;
 use super::table;
 use crate::process::Running;
 use crate::sandbox::{Example, migrations};
@@ -21,7 +22,7 @@ const COLUMNS: [(&str, usize); 6] =
     [("PHASE", 12), ("READY", 7), ("WRITER", 6), ("LAG", 7), ("TABLES", 6), ("NEXT", 0)];
 
 /// What was last seen of a migration.
-pub(super) struct Migration(Value);
+pub(crate) struct Migration(Value);
 
 impl Migration {
     fn of(object: &DynamicObject) -> Self {
@@ -43,16 +44,42 @@ impl Migration {
         self.0["status"]["observedGeneration"] == self.0["generation"]
     }
 
-    pub(super) fn is_planned(&self) -> bool {
+    pub(crate) fn is_planned(&self) -> bool {
         self.is_current() && !self.plan().is_empty()
     }
 
-    pub(super) fn is_replicating(&self) -> bool {
+    pub(crate) fn is_replicating(&self) -> bool {
         self.is_current() && self.is("Ready") && self.0["status"]["phase"] == "Replicating"
     }
 
+    /// The target takes the applications' writes, and nobody waits any more.
+    pub(crate) fn is_soaking(&self) -> bool {
+        self.is_current() && self.is_in("Soaking") && self.0["status"]["writer"] == "Target"
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.is_current() && self.is_in("Finished")
+    }
+
+    /// The cutover was given up: the source is the writer, and the operator does not try again by itself.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_current()
+            && self.is_in("Replicating")
+            && self.0["status"]["writer"] == "Source"
+            && self.0["status"]["latch"].is_object()
+    }
+
+    fn is_in(&self, phase: &str) -> bool {
+        self.0["status"]["phase"] == phase
+    }
+
+    /// What history has of the cutover.
+    pub(crate) fn spans(&self) -> Spans {
+        Spans::of(&self.0["status"]["history"])
+    }
+
     /// Action and object of each step of the plan.
-    pub(super) fn plan(&self) -> Vec<(String, String)> {
+    pub(crate) fn plan(&self) -> Vec<(String, String)> {
         let word = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
         let steps = self.0["status"]["plan"]["steps"].as_array().into_iter().flatten();
         steps.map(|step| (word(step, "action"), word(step, "on"))).collect()
@@ -74,7 +101,7 @@ impl Migration {
 }
 
 /// A look at one migration, repeated.
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     account: &'a Account,
     client: Client,
     name: String,
@@ -84,7 +111,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         account: &'a Account,
         client: Client,
         example: &Example,
@@ -96,7 +123,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Prints a line on every change until the migration is as wanted.
-    pub(super) async fn until(
+    pub(crate) async fn until(
         &self,
         wanted: &str,
         reached: impl Fn(&Migration) -> bool,
@@ -138,7 +165,7 @@ impl<'a> Watch<'a> {
     }
 
     /// What `kubectl get events` shows of it, oldest first.
-    pub(super) async fn events(&self) -> Result<Vec<String>, String> {
+    pub(crate) async fn events(&self) -> Result<Vec<String>, String> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let list =
             api.list(&ListParams::default()).await.map_err(|error| format!("listing events: {error}"))?;

@@ -23,6 +23,8 @@ pub struct Delays {
     pub task_start: SignedDuration,
     /// Task: `stopping`.
     pub task_stop: SignedDuration,
+    /// How long a change waits between the source's commit and the target's, when nothing else holds it up.
+    pub apply: SignedDuration,
     /// How often metrics are published.
     pub metric_period: SignedDuration,
     /// How long a published datapoint can't be read yet.
@@ -42,6 +44,7 @@ impl Delays {
             task_delete: SignedDuration::from_secs(4),
             task_start: SignedDuration::from_secs(5),
             task_stop: SignedDuration::from_secs(5),
+            apply: SignedDuration::from_secs(2),
             metric_period: SignedDuration::from_mins(1),
             metric_lateness: SignedDuration::from_mins(1),
         }
@@ -60,6 +63,7 @@ impl Delays {
             task_delete: short,
             task_start: short,
             task_stop: short,
+            apply: SignedDuration::ZERO,
             metric_period: SignedDuration::from_secs(5),
             metric_lateness: SignedDuration::ZERO,
         }

@@ -91,6 +91,7 @@ impl Bench {
                 strict: true,
             },
             waits_for_rights: false,
+            apply_latency: Duration::ZERO,
         };
         let (effects, effects_seen) = mpsc::channel(16);
         let (reports_told, reports) = mpsc::channel(16);

@@ -62,6 +62,7 @@ impl World {
             selections: task.selections.clone(),
             settings: task.settings.plane.clone(),
             waits_for_rights: self.switches.task_waits_for_rights,
+            apply_latency: self.delays.apply.unsigned_abs(),
         };
         let now = self.now;
         let Some(task) = self.dms.tasks.get_mut(arn) else { return };
