@@ -11,6 +11,7 @@
 --
 -- It sets no password. Do that by hand, so that none is ever in a file:  \password slipway_dms
 -- Use other passwords than on the source: a wrong endpoint then fails at the login and not at the data.
+-- payments_app is the exception where applications list both hosts (multiHost): their URL has one password.
 --
 -- On RDS, run it as the master user. What differs there:
 --   * Nobody is a superuser, and ALTER DATABASE/SCHEMA ... OWNER TO and AUTHORIZATION need membership in the new owner:

@@ -1,11 +1,11 @@
 //! Two servers with the same database, and a door in each that lets the application in or not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::application::Attempt;
 use super::directory;
+use super::judge::Held;
 use crate::postgres::server::{Database, Server};
 
 /// What is shut to fence a side.
@@ -58,8 +58,8 @@ impl Sides {
         let second = Database::make_on(Server::second(), name).await;
         for side in [&first, &second] {
             let role = side.role("app");
-            let table = "CREATE TABLE requests (key text PRIMARY KEY, writer integer NOT NULL)";
-            let grant = format!("GRANT SELECT, INSERT ON requests TO {role}");
+            let table = "CREATE TABLE application_writes (key text PRIMARY KEY, writer integer NOT NULL)";
+            let grant = format!("GRANT SELECT, INSERT ON application_writes TO {role}");
             side.admin.batch_execute(&format!("{table}; {grant}")).await.unwrap();
         }
         second.admin.batch_execute(&door.shut(&second)).await.unwrap();
@@ -93,7 +93,7 @@ impl Sides {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         // Waits for whoever may still write.
-        let barrier = "BEGIN; LOCK TABLE requests IN SHARE MODE; COMMIT";
+        let barrier = "BEGIN; LOCK TABLE application_writes IN SHARE MODE; COMMIT";
         admin.batch_execute(barrier).await.unwrap();
     }
 
@@ -101,41 +101,18 @@ impl Sides {
         self.second.admin.batch_execute(&self.door.open(&self.second)).await.unwrap();
     }
 
-    /// The keys of the rows that are there. The table's key is what keeps one from being there twice.
+    /// The keys of the rows that are there.
     pub(super) async fn keys(&self, side: &Database) -> BTreeSet<String> {
-        let rows = side.admin.query("SELECT key FROM requests", &[]).await.unwrap();
+        let rows = side.admin.query("SELECT key FROM application_writes", &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Holds what the application was told against what the databases hold. `fenced` is what the first host had when its
-    /// fence was proved.
-    pub(super) async fn judge(&self, attempts: &[Attempt], fenced: &BTreeSet<String>) {
-        let (first, second) = (self.keys(&self.first).await, self.keys(&self.second).await);
-        let mut of_key: BTreeMap<&str, Vec<&Attempt>> = BTreeMap::new();
-        for attempt in attempts {
-            of_key.entry(&attempt.key).or_default().push(attempt);
-        }
-        for (key, attempts) in &of_key {
-            let acknowledged: Vec<u16> = attempts.iter().filter_map(|a| a.acknowledged()).collect();
-            let unknown = attempts.iter().any(|attempt| attempt.outcome == "unknown");
-            let (on_first, on_second) = (first.contains(*key), second.contains(*key));
-            let right = match acknowledged[..] {
-                [port] if port == self.first.server.port => fenced.contains(*key) && !on_second,
-                // A commit whose answer was lost may be there beside its repetition: these two sides don't replicate.
-                [port] if port == self.second.server.port => on_second && (!on_first || unknown),
-                // The first host's last unanswered commits, if the program was ended before it could repeat them.
-                [] => !(on_first || on_second) || unknown,
-                _ => false,
-            };
-            assert!(right, "{key}: on first {on_first}, on second {on_second}: {attempts:#?}");
-        }
-        let strange: Vec<_> = first.union(&second).filter(|key| !of_key.contains_key(key.as_str())).collect();
-        assert!(strange.is_empty(), "rows of which the application told nothing: {strange:?}");
-        for writer in 0..super::application::WRITERS {
-            let own = attempts.iter().filter(|attempt| attempt.writer == writer);
-            let ports: Vec<u16> = own.filter_map(Attempt::acknowledged).collect();
-            let moved = ports.iter().position(|port| *port == self.second.server.port).unwrap();
-            assert!(ports[moved..].iter().all(|port| *port == self.second.server.port), "{writer} went back");
+    /// What both sides hold now. They know nothing of each other.
+    pub(super) async fn held(&self) -> Held {
+        Held {
+            ports: [self.first.server.port, self.second.server.port],
+            keys: [self.keys(&self.first).await, self.keys(&self.second).await],
+            replicated: false,
         }
     }
 }

@@ -15,7 +15,7 @@ record Writer(DataSource pool, String prefix, int number, AtomicBoolean stopping
   /** The port tells which of the two hosts it was: it is asked in the statement that writes. */
   private static final String WRITE =
       """
-      WITH written AS (INSERT INTO requests (key, writer) VALUES (?, ?) ON CONFLICT (key) DO NOTHING)
+      WITH written AS (INSERT INTO application_writes (key, writer) VALUES (?, ?) ON CONFLICT (key) DO NOTHING)
       SELECT inet_server_port()""";
 
   private static final long PAUSE_MILLIS = 5;
