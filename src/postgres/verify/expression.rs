@@ -91,8 +91,8 @@ impl Column {
 /// The row of a table with these columns, in this order. `whole` says that the table has just these, in this order.
 pub(super) fn row(columns: &[Column], whole: bool) -> String {
     if whole && columns.iter().all(|column| column.form == Form::Binary) {
-        // Cheaper by a tenth than to take the row apart and put it together again.
-        return "t".to_owned();
+        // Cheaper than to take the row apart and put it together again. Without the star, a column of that name would be meant.
+        return "t.*".to_owned();
     }
     let columns: Vec<String> = columns.iter().map(Column::expression).collect();
     format!("ROW({})", columns.join(", "))

@@ -90,8 +90,10 @@ pub(super) async fn explain(
 async fn ask(connection: &Connection, invariant: &Invariant, until: Instant) -> Result<Answer, Fault> {
     let doing = format!("asking invariant {}", invariant.name);
     // As a sub-query it can be nothing but a query. The line ends of a comment stay its own.
-    let sql =
-        format!("SELECT q::text, q.* FROM (\n{}\n) q LIMIT 2", invariant.sql.trim().trim_end_matches(';'));
+    let sql = format!(
+        "SELECT ROW(q.*)::text, q.* FROM (\n{}\n) q LIMIT 2",
+        invariant.sql.trim().trim_end_matches(';')
+    );
     let answer = match connection.query_within(remaining(until), &doing, &sql, &[]).await {
         Ok(rows) => match rows.as_slice() {
             [] => Answer::None("gives no row".to_owned()),

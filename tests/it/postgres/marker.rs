@@ -32,10 +32,10 @@ async fn a_fence_is_marked_once_and_by_its_own_decision_alone() {
     admin.batch_execute("DELETE FROM slipway.marker").await.unwrap();
     for (holder, epoch, fence_id, why) in [
         ("none", 7, "6", "is not fence 7"),
-        ("source", 7, "7", "is held by source"),
-        ("target", 7, "7", "is held by target"),
+        ("source", 7, "7", "is source (epoch 7)"),
+        ("target", 7, "7", "is target (epoch 7)"),
         ("none", 8, "7", "a later decision (epoch 8) holds"),
-        ("none", 6, "7", "at epoch 6"),
+        ("none", 6, "7", "epoch 7 has not claimed"),
     ] {
         let sql = "UPDATE slipway.token SET holder = $1, epoch = $2, fence_id = $3";
         admin.execute(sql, &[&holder, &i64::from(epoch), &fence_id]).await.unwrap();

@@ -44,10 +44,10 @@ async fn a_slot_is_made_once_found_again_and_dropped() {
 
     // Only the decision that claimed the side, and only while it is closed.
     for (holder, epoch, why) in [
-        ("target", 7, "is held by target"),
-        ("refused", 7, "is held by refused"),
+        ("target", 7, "is target (epoch 7)"),
+        ("refused", 7, "is refused (epoch 7)"),
         ("fenced", 8, "a later decision (epoch 8)"),
-        ("fenced", 6, "at epoch 6"),
+        ("fenced", 6, "epoch 7 has not claimed"),
     ] {
         pair.token(Side::Target, holder, epoch).await;
         let fault = create_slot(&pair.to, &permit, &guard, "backway_other").await.unwrap_err();

@@ -112,7 +112,7 @@ async fn planted_rows_are_found_and_partitions_are_counted_once() {
     pair.on_both(
         "CREATE TABLE swapped (id integer, v text); CREATE TABLE seam (a text, b text);
          CREATE TABLE missing (id integer); CREATE TABLE extra (id integer); CREATE TABLE twins (id integer);
-         CREATE TABLE emptied (id integer); CREATE TABLE computed (a integer, b integer);
+         CREATE TABLE emptied (id integer); CREATE TABLE alias (t integer, v text); CREATE TABLE computed (a integer, b integer);
          CREATE TABLE parent (id integer); CREATE TABLE child () INHERITS (parent);
          CREATE TABLE parted (id integer, v text) PARTITION BY RANGE (id);
          CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
@@ -126,7 +126,7 @@ async fn planted_rows_are_found_and_partitions_are_counted_once() {
          ALTER TABLE computed ADD c integer GENERATED ALWAYS AS (a + b) STORED;
          INSERT INTO swapped VALUES (1, 'a'), (2, 'b'); INSERT INTO seam VALUES ('ab', 'c');
          INSERT INTO missing VALUES (1), (2); INSERT INTO extra VALUES (1); INSERT INTO twins VALUES (1), (1), (3);
-         INSERT INTO emptied VALUES (1); INSERT INTO computed VALUES (1, 2);
+         INSERT INTO emptied VALUES (1); INSERT INTO computed VALUES (1, 2); INSERT INTO alias VALUES (1, 'a');
          INSERT INTO child VALUES (1); INSERT INTO parted VALUES (1, 'a'), (11, 'b')",
     )
     .await;
@@ -136,12 +136,13 @@ async fn planted_rows_are_found_and_partitions_are_counted_once() {
          ALTER TABLE computed ADD c integer GENERATED ALWAYS AS (a - b) STORED;
          INSERT INTO swapped VALUES (1, 'b'), (2, 'a'); INSERT INTO seam VALUES ('a', 'bc');
          INSERT INTO missing VALUES (1); INSERT INTO extra VALUES (1), (1); INSERT INTO twins VALUES (2), (2), (3);
-         INSERT INTO computed VALUES (1, 2);
+         INSERT INTO computed VALUES (1, 2); INSERT INTO alias VALUES (1, 'b');
          INSERT INTO child VALUES (2); INSERT INTO parted VALUES (1, 'a'), (11, 'x')",
     )
     .await;
     let verdict = check(&pair, &everything()).await;
     let found = [
+        "alias",
         "child",
         "computed",
         "emptied",
@@ -168,7 +169,7 @@ async fn planted_rows_are_found_and_partitions_are_counted_once() {
     assert_eq!(detail("fewer"), "table public.fewer: column w is not the same on both sides");
     assert_eq!(
         verdict.rows,
-        2 + 1 + 2 + 1 + 3 + 1 + 1 + 1 + 2,
+        2 + 1 + 2 + 1 + 3 + 1 + 1 + 1 + 1 + 2,
         "rows of a partition or a child counted twice"
     );
 

@@ -29,11 +29,12 @@ async fn invariants_have_the_same_single_value_on_both_sides_or_say_why_not() {
         ("comment", "SELECT max(id) FROM public.accounts -- the newest"),
         ("with", "WITH a AS (SELECT id FROM public.accounts) SELECT min(id) FROM a"),
         ("values", "VALUES (1)"),
+        ("alias", "SELECT 1 AS q"),
         ("empty", "SELECT ''::text"),
     ];
     let verdict = ask(&pair, &good).await;
     assert!(verdict.is_equal(), "{:?}", verdict.differences);
-    assert_eq!(verdict.invariants, 6);
+    assert_eq!(verdict.invariants, 7);
 
     pair.on(Side::Target, "CREATE FUNCTION differs() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 2::bigint'; CREATE FUNCTION kind() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'").await;
     pair.on(Side::Source, "CREATE FUNCTION differs() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 1::bigint'; CREATE FUNCTION kind() RETURNS integer LANGUAGE sql AS 'SELECT 1'").await;
