@@ -10,7 +10,7 @@ use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
 use crate::aws::{Account, Aws};
 use crate::database::context::{Held, Memory, Opened};
-use crate::database::goal::{Address, Goal, due};
+use crate::database::goal::{Address, ConnectionGoal, Goal, due};
 use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
@@ -97,6 +97,12 @@ pub async fn look(
         }
     }
     let precheck = precheck(goal, &database, &means).await;
+    let secret = match &goal.cutover.connection {
+        Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
+            Some(aws.secrets.place(arn).await)
+        }
+        Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
+    };
     let refused = |side: Side| {
         matches!(database.get(side), Err(Fault::Blocked(_)))
             || matches!(replication_login.get(side), Err(Fault::Blocked(_)))
@@ -116,6 +122,7 @@ pub async fn look(
         database,
         standing,
         precheck,
+        secret,
         replication_login,
         aws: sight,
         memory: memory.seen.clone(),
@@ -396,6 +403,7 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
         database: Sides { source: Err(within()), target: Err(within()) },
         standing,
         precheck,
+        secret: None,
         replication_login: Sides { source: Ok(()), target: Ok(()) },
         aws: Err(within()),
         memory: memory.seen.clone(),

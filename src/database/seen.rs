@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
+use crate::aws::secrets::Place;
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Lag, PreCheck, Server, Standing};
 use crate::side::Sides;
@@ -28,6 +29,8 @@ pub struct Seen {
     pub standing: Sides<Option<Known<Standing>>>,
     /// What could be in the way of a fence; asked only before one.
     pub precheck: Sides<Option<Known<PreCheck>>>,
+    /// Where the applications' secret points, if there is one; asked only before a move.
+    pub secret: Option<Known<Option<Place>>>,
     /// Whether the role that DMS uses can log in, tried by the operator itself.
     pub replication_login: Sides<Known<()>>,
     /// What AWS says.

@@ -31,6 +31,12 @@ pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
         Ok(Some(blocked)) => return Found::Stall(blocked),
         Ok(None) => {}
     }
+    // Only here: the same call in the midst of the move would make it wait for AWS.
+    match &seen.secret {
+        Some(Err(Fault::Blocked(blocked))) => return Found::Stall(blocked.clone()),
+        Some(Err(fault)) => return Found::Wait(fault.message().to_owned()),
+        Some(Ok(_)) | None => {}
+    }
     let fresh = seen.memory.lag.is_some_and(|lag| seen.now.duration_since(lag.at) <= LAG_FRESH_FOR);
     if seen.memory.prompt_beats < PROMPT_BEATS || !fresh {
         // Looked at again at once, or a busy minute would decide.

@@ -177,3 +177,46 @@ async fn a_window_is_kept() {
     night.proved().await;
     night.end().await;
 }
+
+/// Applications that read the writer's place from a secret: it points to the target when the target takes writes, and what
+/// else is in it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_pointed_to_the_target() {
+    let value = json!({"username": "payments_app", "password": "hunter2", "host": "pg01", "port": 5432, "dbname": "payments"});
+    let mut night = Box::pin(Night::begin("secret", |_| {})).await;
+    let arn =
+        night.journey.sandbox.aws.with_world(|world, _| world.keep_secret("payments", &value.to_string()));
+    // One that is not there is found out before anything is fenced.
+    let connection =
+        |arn: &str| json!({"cutover": {"connection": {"multiHost": null, "secret": {"secretARN": arn}}}});
+    let none = "arn:aws:secretsmanager:us-east-1:111122223333:secret:none-AbCdEf";
+    night.journey.patch(NAME, spec(connection(none))).await.unwrap();
+    night.goal("CutOver").await;
+    let view = night
+        .journey
+        .until(NAME, "a secret that is missing", |view| {
+            view.is_current() && view.condition("Stalled").is_some_and(|(status, ..)| status == "True")
+        })
+        .await;
+    assert!(
+        view.message("Stalled").contains("spec.cutover.connection.secret.secretARN"),
+        "{}",
+        view.describe()
+    );
+    assert_eq!(view.status()["writer"], "Source");
+    night.journey.patch(NAME, spec(connection(&arn))).await.unwrap();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    let steps = view.status()["history"].to_string();
+    assert!(steps.contains("Repoint"), "{steps}");
+    let found = night.journey.sandbox.aws.with_world(|world, _| {
+        let current = world.secrets_mut()[0].versions.pop().unwrap();
+        serde_json::from_str::<serde_json::Value>(&current.value).unwrap()
+    });
+    let port = night.journey.sandbox.target.port();
+    let expected = json!({"username": "payments_app", "password": "hunter2", "host": found["host"], "port": port, "dbname": "payments"});
+    assert_eq!(found, expected);
+    assert!(!night.journey.operator_log().contains("hunter2"));
+    night.proved().await;
+    night.end().await;
+}
