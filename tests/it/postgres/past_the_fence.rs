@@ -60,7 +60,7 @@ async fn leads_nowhere(name: &str, way: Way) {
     assert_eq!(stands(&database, &connection).await.unlayered, Vec::<String>::new());
 
     assert!(session.batch_execute("COMMIT").await.is_err(), "the session was left");
-    let login = database.server.client(name, &role).await.err().expect("the login was let in");
+    let login = database.server.client(name, &role).await.expect_err("the login was let in");
     assert_eq!(login.code().unwrap().code(), "42501", "{login:?}");
     let refusal = refused_inside(&database, &role, &write.replace("$id", "4")).await;
     assert!(["42501", "25006"].contains(&refusal.as_str()), "{refusal}");
