@@ -372,6 +372,8 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     let (Ok(source), Ok(target)) = (row(Side::Source), row(Side::Target)) else { return Some("Unknown") };
     let (target, target_open) = target?;
     let source_open = match source {
+        // At the end it was let go of, and stays fenced.
+        None if goal.decided.as_ref().is_some_and(|decided| decided.intent == Intent::Finish) => false,
         // Before its record is made the source is as the migration found it: the writer.
         None | Some((Holder::Side(Side::Source), _)) => true,
         Some((_, open)) => open,

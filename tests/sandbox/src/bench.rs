@@ -131,7 +131,7 @@ impl Bench<'_> {
         self.start_operator()?;
         let example = apply_example(&self.client, &self.sandbox.environment, Some("Replicate"));
         let example = Box::pin(example).await.map_err(text)?;
-        self.until(&example, "replicating", Migration::is_replicating).await?;
+        self.until(&example, "replicating", false, Migration::is_replicating).await?;
 
         let Sandbox { source, target, .. } = &self.sandbox;
         let every = self.flags.probe.map(Duration::from_millis);
@@ -143,7 +143,7 @@ impl Bench<'_> {
             self.kill_at_random_moments(&prober).await?;
         }
         let over = |migration: &Migration| migration.is_soaking() || migration.is_given_up();
-        let migration = self.until(&example, "the writer moved, or the cutover given up", over).await?;
+        let migration = self.until(&example, "the writer moved, or the cutover given up", true, over).await?;
         sleep(SETTLE).await;
         if !load.is_running() {
             return Err(load.describe());
@@ -186,7 +186,7 @@ impl Bench<'_> {
     async fn clear(&mut self, example: &Example, moved: bool) -> Result<(), String> {
         if moved {
             self.patch(example, &json!({"spec": {"goal": "Finish"}})).await?;
-            self.until(example, "finished", Migration::is_finished).await?;
+            self.until(example, "finished", true, Migration::is_finished).await?;
         }
         let api = migrations(self.client.clone(), &example.namespace);
         let deleted = api.delete(&example.name, &DeleteParams::default()).await;
@@ -262,11 +262,13 @@ impl Bench<'_> {
         &self,
         example: &Example,
         wanted: &str,
+        one_writer: bool,
         reached: impl Fn(&Migration) -> bool,
     ) -> Result<Migration, String> {
         let silent = Account::silent();
-        let operator = self.operator.as_ref();
-        Watch::new(&silent, self.client.clone(), example, operator, PATIENCE).until(wanted, reached).await
+        let watch = Watch::new(&silent, self.client.clone(), example, self.operator.as_ref(), PATIENCE);
+        let watch = if one_writer { watch.one_writer() } else { watch };
+        watch.until(wanted, reached).await
     }
 
     /// A file of this run.

@@ -29,7 +29,7 @@ impl Stage {
         // A day's wait is not for a demo.
         let patch = json!({"spec": {"goal": "CutOver", "rollback": {"minSoak": "1s"}}});
         self.patch(client, example, &patch).await?;
-        let watch = self.watch(client, example);
+        let watch = self.watch(client, example).one_writer();
         let migration = watch.until("the target to be the writer", Migration::is_soaking).await?;
         let spans = migration.spans();
         self.account.blank();
@@ -49,7 +49,7 @@ impl Stage {
     /// Moves the goal to `Finish`, and watches until it is reached.
     pub(super) async fn finish(&mut self, client: &Client, example: &Example) -> Result<(), String> {
         self.patch(client, example, &json!({"spec": {"goal": "Finish"}})).await?;
-        let watch = self.watch(client, example);
+        let watch = self.watch(client, example).one_writer();
         watch.until("the migration to be finished", Migration::is_finished).await?;
         self.account.blank();
         Ok(())

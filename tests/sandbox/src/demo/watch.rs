@@ -108,6 +108,7 @@ pub(crate) struct Watch<'a> {
     namespace: String,
     operator: Option<&'a Running>,
     patience: Duration,
+    one_writer: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -119,7 +120,12 @@ impl<'a> Watch<'a> {
         patience: Duration,
     ) -> Self {
         let Example { name, namespace, .. } = example.clone();
-        Self { account, client, name, namespace, operator, patience }
+        Self { account, client, name, namespace, operator, patience, one_writer: false }
+    }
+
+    /// From here on the status may never say that both sides take writes. Before the target is fenced it may.
+    pub(crate) fn one_writer(self) -> Self {
+        Self { one_writer: true, ..self }
     }
 
     /// Prints a line on every change until the migration is as wanted.
@@ -149,6 +155,8 @@ impl<'a> Watch<'a> {
             stalled = if migration.is("Stalled") { stalled.or(Some(Instant::now())) } else { None };
             let failure = if self.operator.is_some_and(|operator| !operator.is_running()) {
                 Some("the operator ended".to_owned())
+            } else if self.one_writer && migration.0["status"]["writer"] == "Both" {
+                Some("status.writer says Both".to_owned())
             } else if stalled.is_some_and(|since| since.elapsed() > STALLED_FOR_GOOD) {
                 Some(format!("{} is stalled", self.name))
             } else if begun.elapsed() > self.patience {
