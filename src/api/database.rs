@@ -31,6 +31,7 @@ pub use status::*;
     printcolumn(name = "Writer", type_ = "string", json_path = ".status.writer"),
     printcolumn(name = "Lag", type_ = "string", json_path = ".status.replication.lag"),
     printcolumn(name = "Tables", type_ = "string", json_path = ".status.tables.summary"),
+    printcolumn(name = "Verified", type_ = "date", json_path = ".status.verification.verifiedAt"),
     printcolumn(name = "Rollback", type_ = "string", json_path = ".status.rollback.mode"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.next"),
     printcolumn(name = "Goal", type_ = "string", json_path = ".spec.goal", priority = 1),

@@ -47,12 +47,10 @@ pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
         epoch: cutover::epoch_above(seen, goal.decided.as_ref().map_or(0, |decided| decided.epoch)),
         attempt: goal.attempt,
         latch: None,
-        why: match superusers(seen) {
-            none if none.is_empty() => "moving the writer to the target".to_owned(),
-            some => {
-                format!("moving the writer to the target; no fence holds superusers: {}", some.join(", "))
-            }
-        },
+        why: std::iter::once("moving the writer to the target".to_owned())
+            .chain(unheld(seen))
+            .collect::<Vec<_>>()
+            .join("; "),
     }))
 }
 
@@ -152,8 +150,18 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
     None
 }
 
-/// Roles that no fence holds: named, so that a person can answer for them.
-fn superusers(seen: &Seen) -> Vec<String> {
-    let found = seen.precheck.source.as_ref().and_then(|found| found.as_ref().ok());
-    found.map(|found| found.superusers.clone()).unwrap_or_default()
+/// What no fence holds: named, so that a person can answer for it.
+fn unheld(seen: &Seen) -> Vec<String> {
+    let Some(Ok(found)) = &seen.precheck.source else { return Vec::new() };
+    let mut named = Vec::new();
+    if !found.superusers.is_empty() {
+        named.push(format!("no fence holds superusers: {}", found.superusers.join(", ")));
+    }
+    if !found.standbys.is_empty() {
+        named.push(format!(
+            "see that nobody promotes these meanwhile, they may not have the fence yet: {}",
+            found.standbys.join(", ")
+        ));
+    }
+    named
 }
