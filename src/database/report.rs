@@ -80,7 +80,10 @@ pub fn status(
         rollback: rollback(goal, seen).or_else(|| previous.rollback.clone()),
         verification: verification(seen).or_else(|| previous.verification.clone()),
         replication: goal.claimed.then(|| replication(seen)),
-        tables: tables(seen).or_else(|| previous.tables.clone()),
+        // Afterwards the task that tells of them is gone.
+        tables: tables(seen)
+            .filter(|_| is_before_the_cutover(decision.phase))
+            .or_else(|| previous.tables.clone()),
         plan: planned(goal, seen, previous),
         history,
         conditions,
