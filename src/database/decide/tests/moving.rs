@@ -341,6 +341,13 @@ fn what_a_deletion_does_in_each_phase() {
             if !gone {
                 let State::Stalled(blocked) = world.scene.decide().state else { panic!("{what}") };
                 assert_eq!(blocked.reason, Reason::Deleting, "{what}");
+                // The way out that the message names.
+                world.scene.goal.reach = Reach::Finish;
+                world.walk_out();
+                assert!(
+                    world.steps.contains(&"Release") && world.target.open && !world.source.open,
+                    "{what}"
+                );
             }
         }
     }
