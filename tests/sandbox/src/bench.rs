@@ -85,7 +85,9 @@ async fn all(
     account: &Account,
     directory: &Path,
 ) -> Result<Figures, String> {
+    account.say("building the operator: cargo build --bin slipway");
     let programs = programs().await?;
+    account.say("starting");
     let options = Options { delays: flags.delays.of_world(), ..Options::new(directory) };
     let sandbox = Box::pin(Sandbox::start(&options)).await.map_err(text)?;
     log_to(directory)?;
