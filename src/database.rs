@@ -185,6 +185,7 @@ fn pause(
     }
 }
 
+/// Tells of a step that was tried: in the log, in a metric, and in an event if it is news.
 async fn performed(
     object: &DatabaseMigration,
     context: &Context,
@@ -192,25 +193,36 @@ async fn performed(
     step: &Step,
     outcome: &Result<(), Fault>,
 ) {
+    if counted(context, goal, step, outcome) {
+        publish::note(object, context, step.action(), &step.on(goal), &step.describe(goal)).await;
+    }
+}
+
+/// The same without the event. True if there is one to send.
+fn counted(context: &Context, goal: &Goal, step: &Step, outcome: &Result<(), Fault>) -> bool {
     let word = outcome.as_ref().map_or_else(Fault::class, |()| "ok");
     context.metrics.steps.get_or_create(&Performed { action: step.action(), outcome: word }).inc();
     let on = step.on(goal);
     match outcome {
         Ok(()) if step.is_routine() => {
             tracing::debug!(migration = goal.migration.resource(), action = step.action(), on, "step");
+            false
         }
         Ok(()) => {
             tracing::info!(migration = goal.migration.resource(), action = step.action(), on, "step");
-            publish::note(object, context, step.action(), &on, &step.describe(goal)).await;
+            true
         }
-        Err(fault) => tracing::warn!(
-            migration = goal.migration.resource(),
-            action = step.action(),
-            on,
-            class = fault.class(),
-            fault = fault.message(),
-            "step failed"
-        ),
+        Err(fault) => {
+            tracing::warn!(
+                migration = goal.migration.resource(),
+                action = step.action(),
+                on,
+                class = fault.class(),
+                fault = fault.message(),
+                "step failed"
+            );
+            false
+        }
     }
 }
 

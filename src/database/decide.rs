@@ -252,18 +252,17 @@ fn replicate(goal: &Goal, seen: &Seen) -> Decision {
             next: "suspended: waiting for spec.suspend to be removed".to_owned(),
             look_again: LookAgain::Steady,
         },
+        // What repeats for ever changes nothing of how it stands.
+        Found::Do(step) if step.is_routine() => Decision { step: Some(step), ..following(goal, seen, phase) },
         Found::Do(step) => {
-            let (state, next, look_again) = if step.is_routine() {
-                standing(goal, seen)
-            } else {
-                let message = step.describe(goal);
-                (
-                    State::Walking { reason: walking_reason(phase), message: message.clone() },
-                    message,
-                    LookAgain::Soon,
-                )
-            };
-            Decision { phase, step: Some(step), state, next, look_again }
+            let message = step.describe(goal);
+            Decision {
+                phase,
+                step: Some(step),
+                state: State::Walking { reason: walking_reason(phase), message: message.clone() },
+                next: message,
+                look_again: LookAgain::Soon,
+            }
         }
         Found::Wait(message) => Decision {
             phase,

@@ -378,6 +378,10 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
             && old.unlayered.is_empty();
         memory.seen.quiet_looks = if quiet { memory.seen.quiet_looks.saturating_add(1) } else { 0 };
         memory.fence_id = old.token.fence_id.clone().unwrap_or_default();
+        let known = memory.seen.timeline.as_ref().is_some_and(|(fence, _)| *fence == memory.fence_id);
+        if old.token.holder == Holder::None && !known {
+            memory.seen.timeline = Some((memory.fence_id.clone(), old.timeline));
+        }
     }
     let mut precheck = Sides::default();
     let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));

@@ -12,10 +12,10 @@ use crate::api::database::DatabaseMigration;
 use crate::aws::Aws;
 use crate::database::act::{self, Hands};
 use crate::database::context::{Context, Memory};
-use crate::database::decide::{self, Decision, LookAgain, MoveStep, Stage, State, Step};
+use crate::database::decide::{self, Decide, Decision, LookAgain, MoveStep, Stage, State, Step};
 use crate::database::goal::Goal;
-use crate::database::observe;
 use crate::database::seen::Seen;
+use crate::database::{observe, publish};
 use crate::fault::Fault;
 
 /// Between two looks while something takes milliseconds.
@@ -24,6 +24,9 @@ const POLL: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(100);
 /// A loop that is longer is left, so that a person is told, and begun anew.
 const LONGEST: Duration = Duration::from_secs(4);
+
+/// How long the API server may take to answer.
+const RECORD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a move did, and how long each part took.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +128,7 @@ pub async fn run(
         let permit = context.leadership.permit();
         let hands = Hands { client: &context.client, aws, means: &observed.means, permit: &permit };
         let outcome = match &step {
-            Step::Decide(decide) => match act::record(&hands, object, goal, memory, decide).await {
+            Step::Decide(decide) => match recorded(&hands, object, goal, memory, decide).await {
                 Ok(recorded) => {
                     *object = recorded;
                     turn_to(object, goal);
@@ -144,7 +147,9 @@ pub async fn run(
             }
             other => Err(Fault::Bug(format!("{} is no step of a move", other.action()))),
         };
-        super::performed(object, context, goal, &step, &outcome).await;
+        if super::counted(context, goal, &step, &outcome) {
+            tell_in_passing(context, object, goal, &step);
+        }
         match &outcome {
             Ok(()) => {
                 if let Step::Move(step) = &step {
@@ -160,6 +165,26 @@ pub async fn run(
     }
     memory.spans.leave();
     End::Rest
+}
+
+/// Records a decision, or gives up soon: a cluster that hangs must not keep the loop from looking.
+async fn recorded(
+    hands: &Hands<'_>,
+    object: &DatabaseMigration,
+    goal: &Goal,
+    memory: &mut Memory,
+    decide: &Decide,
+) -> Result<DatabaseMigration, Fault> {
+    tokio::time::timeout(RECORD_WITHIN, act::record(hands, object, goal, memory, decide))
+        .await
+        .unwrap_or_else(|_| Err(Fault::Unknown("recording status.decided: no answer in time".to_owned())))
+}
+
+/// An event for a step, sent without waiting.
+fn tell_in_passing(context: &Arc<Context>, object: &DatabaseMigration, goal: &Goal, step: &Step) {
+    let (context, object) = (Arc::clone(context), object.clone());
+    let (action, on, words) = (step.action(), step.on(goal), step.describe(goal));
+    tokio::spawn(async move { publish::note(&object, &context, action, &on, &words).await });
 }
 
 /// A goal that changed in the midst of a move counts, as soon as the watch tells of it.
@@ -179,7 +204,8 @@ fn turn_to(object: &DatabaseMigration, goal: &mut Goal) {
 
 /// After a conflict: somebody wrote to the resource, and what we know of it is old.
 async fn refresh(context: &Context, object: &mut DatabaseMigration, goal: &mut Goal) {
-    if let Ok(read) = act::read(&context.client, object).await {
+    let read = tokio::time::timeout(RECORD_WITHIN, act::read(&context.client, object)).await;
+    if let Ok(Ok(read)) = read {
         *object = read;
         turn_to(object, goal);
     }

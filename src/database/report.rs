@@ -80,7 +80,10 @@ pub fn status(
         rollback: rollback(goal, seen).or_else(|| previous.rollback.clone()),
         verification: verification(seen).or_else(|| previous.verification.clone()),
         replication: goal.claimed.then(|| replication(seen)),
-        tables: tables(seen).or_else(|| previous.tables.clone()),
+        // Afterwards the task that tells of them is gone.
+        tables: tables(seen)
+            .filter(|_| is_before_the_cutover(decision.phase))
+            .or_else(|| previous.tables.clone()),
         plan: planned(goal, seen, previous),
         history,
         conditions,
@@ -149,7 +152,8 @@ fn verification(seen: &Seen) -> Option<VerificationStatus> {
     let verified = seen.memory.verified.as_ref()?;
     Some(VerificationStatus {
         state: if verified.difference.is_none() { "Equal" } else { "Different" }.to_owned(),
-        verified_at: Time(verified.at),
+        // As the API server keeps it, or each look would find another time.
+        verified_at: Time(Timestamp::from_second(verified.at.as_second()).unwrap_or(verified.at)),
         tables: i32::try_from(verified.tables).unwrap_or(i32::MAX),
         rows: i64::try_from(verified.rows).unwrap_or(i64::MAX),
     })

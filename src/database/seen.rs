@@ -81,6 +81,8 @@ pub struct MemorySeen {
     pub led: Option<i64>,
     /// Looks in a row that found the old side fenced and quiet.
     pub quiet_looks: u32,
+    /// The old side's timeline when its fence was first seen, and which fence.
+    pub timeline: Option<(String, i32)>,
     /// What comparing both sides found, and within which fence.
     pub verified: Option<Verified>,
     /// The fence and the decision under which the sequences were set.

@@ -1,7 +1,7 @@
 //! The fence: nobody but the operator and DMS may connect to a database or change a selected table; and its undoing.
 //!
 //! What it takes away it notes first, in the same transaction. Whether it stands is never concluded from a command's
-//! success: that is judged by [`super::standing`] or [`super::observe`], asked afterwards.
+//! success: that is judged by [`super::standing()`] or [`super::observe()`], asked afterwards.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn take_away(connection: &Connection, dms_role: &str, selection: &Selectio
     acl::revoke(connection, Why::Fence, dms_role, &tables).await
 }
 
-/// Tells every session that a fence ends to end, once; whether they did is for [`super::standing`] to say. Refused while
+/// Tells every session that a fence ends to end, once; whether they did is for [`super::standing()`] to say. Refused while
 /// applications may write here.
 pub async fn end_sessions(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) -> Result<(), Fault> {
     let work = async {

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::permit::Permit;
 
 /// Notes and revokes what lets DMS's role connect, or change a selected table or the marker; then tells its sessions to
-/// end, once. Whether it is frozen is for [`super::standing`] to say. Refused while applications may write here.
+/// end, once. Whether it is frozen is for [`super::standing()`] to say. Refused while applications may write here.
 pub async fn freeze(
     connection: &Connection,
     _permit: &Permit<'_>,

@@ -32,6 +32,8 @@ pub struct PreCheck {
     pub subscriptions: Vec<String>,
     /// Roles, other than superusers, the operator and DMS, that could log in and change a selected table.
     pub writers: Vec<String>,
+    /// What the operator's role lacks for a fence, or for the slot of the way back, as phrases with the remedy.
+    pub operator_lacks: Vec<String>,
     /// Grants that the operator can't take away, or not give back as their maker had made them, as phrases.
     pub foreign_grants: Vec<String>,
 }
@@ -74,12 +76,33 @@ fn everything() -> String {
     )
 }
 
+// A fence that fails half-way for want of a right would cost an outage; the rights are asked for before.
+const OPERATOR_LACKS: &str = "
+SELECT array_remove(ARRAY[
+         CASE WHEN NOT pg_has_role('pg_signal_backend', 'USAGE') THEN
+           format('%1$I can''t end other roles'' sessions: GRANT pg_signal_backend TO %1$I', current_user) END,
+         CASE WHEN NOT pg_has_role(db.datdba, 'USAGE') THEN
+           format('%1$I can''t take CONNECT on database %2$I from anyone: GRANT %3$I TO %1$I', current_user, db.datname,
+                  pg_get_userbyid(db.datdba)) END,
+         CASE WHEN NOT (op.rolsuper OR op.rolreplication OR coalesce(pg_has_role(rds.oid, 'USAGE'), false)) THEN
+           format(CASE WHEN rds.oid IS NULL THEN '%1$I can''t make a replication slot: ALTER ROLE %1$I REPLICATION'
+                       ELSE '%1$I can''t make a replication slot: GRANT rds_replication TO %1$I' END, current_user) END],
+         NULL)
+       || ARRAY(SELECT format('%1$I can''t fence the tables of %2$I: GRANT %2$I TO %1$I', current_user, pg_get_userbyid(o))
+                  FROM (SELECT DISTINCT relowner AS o FROM pg_class WHERE oid = ANY ($1)) owners
+                 WHERE NOT pg_has_role(o, 'USAGE') ORDER BY 1)
+  FROM pg_roles op JOIN pg_database db ON db.datname = current_database()
+  LEFT JOIN pg_roles rds ON rds.rolname = 'rds_replication'
+ WHERE op.rolname = current_user";
+
 /// Looks for what would stand in the way of a fence on this side. Changes nothing.
 pub async fn precheck(connection: &Connection, question: &Question) -> Result<PreCheck, Fault> {
     let work = async {
         let tables = question.selection.oids(connection).await?;
         let row = connection.row("checking before the move", &everything(), &[]).await?;
+        let lacks = connection.row("checking the operator's rights", OPERATOR_LACKS, &[&tables]).await?;
         Ok(PreCheck {
+            operator_lacks: lacks.get(0),
             timeline: row.get(0),
             in_recovery: row.get(1),
             prepared: row.get(2),

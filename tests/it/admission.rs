@@ -22,7 +22,7 @@ fn cases() -> Vec<Case> {
         (
             "a goal that is none",
             |o| o["spec"]["goal"] = json!("Rollback"),
-            Some("spec.goal: Unsupported value: \"CutOver\""),
+            Some("spec.goal: Unsupported value: \"Rollback\""),
         ),
         (
             "an upper case suffix",

@@ -186,10 +186,11 @@ impl Journey {
     /// of it. The first looks after a change may still find more than one did.
     pub async fn until_quiet(&self, name: &str) {
         sleep(3 * RETRY).await;
-        let before = self.status_writes(name);
+        let (before, was) = (self.status_writes(name), self.view(name).await);
         sleep(3 * RETRY).await;
         let view = self.view(name).await;
-        assert_eq!(self.status_writes(name), before, "{}\n{}", view.describe(), self.operator_log());
+        let told = format!("before {:#}\nafter {:#}", was.status(), view.status());
+        assert_eq!(self.status_writes(name), before, "{told}\n{}", self.operator_log());
     }
 
     /// Looks until there is an answer; each `Err` is what was seen instead. Ends the test at the deadline, with what was

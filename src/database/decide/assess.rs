@@ -9,7 +9,7 @@ use crate::database::decide::wanted;
 use crate::database::goal::{Goal, InstanceGoal};
 use crate::database::seen::{AwsSeen, Known, Seen};
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{Record, Server, Table, TableKind};
+use crate::postgres::{Holder, Record, Server, Table, TableKind};
 use crate::side::Side;
 
 /// Everything in the way; or `Err` with what could not be learned, which is no verdict at all.
@@ -124,8 +124,16 @@ fn identity(goal: &Goal, source: &Server, target: &Server, found: &mut Findings)
         );
     }
     for (side, server) in [(Side::Source, source), (Side::Target, target)] {
-        if let Record::Present { migration, uid, system_identifier, .. } = &server.record {
-            if uid.is_empty() {
+        if let Record::Present { migration, uid, system_identifier, token, .. } = &server.record {
+            if uid.is_empty() && side == Side::Source && token.holder != Holder::Side(side) {
+                found.block(
+                    Reason::OtherMigration,
+                    format_args!(
+                        "The source is fenced: the DatabaseMigration {migration} moved its writer away and was finished"
+                    ),
+                    "If this database is to be carried away once more, open it first, and drop the tables of the schema slipway as their owner",
+                );
+            } else if uid.is_empty() {
                 // Its migration let go of it; the next one takes it over.
             } else if *uid != goal.migration.uid {
                 found.block(

@@ -81,9 +81,10 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen, decided: &Decided) -> Decision {
     }
 }
 
-/// A move that the rows tell of and the status does not: the status was lost. Its end is safe to find again.
+/// A move that the rows tell of and the status does not: the status was lost, or somebody changed a row by hand. Its end
+/// is safe to find again.
 pub(crate) fn unfinished(goal: &Goal, seen: &Seen) -> Option<Decide> {
-    if goal.decided.is_some() {
+    if goal.decided.as_ref().is_some_and(|decided| decided.intent != Intent::Steady) {
         return None;
     }
     let holder = |server: &Server| match &server.record {
@@ -94,19 +95,23 @@ pub(crate) fn unfinished(goal: &Goal, seen: &Seen) -> Option<Decide> {
     let old = seen.database.get(way.from).as_ref().ok().and_then(holder)?;
     let intent = match (&old, seen.database.get(way.to()).as_ref().ok().and_then(holder)) {
         (Holder::None, _) => Intent::Return,
-        (Holder::Side(side), new) if *side == way.to() && new != Some(Holder::Side(way.to())) => Intent::Move,
+        (Holder::Side(side), Some(new)) if *side == way.to() && new != Holder::Side(way.to()) => Intent::Move,
         _ => return None,
     };
-    let epoch = epoch_above(seen, 0);
+    let (reason, message) = match &goal.decided {
+        None => (Reason::StatusLost, "The status was lost in the midst of a cutover, which was given up"),
+        Some(_) => (
+            Reason::DecidedElsewhere,
+            "slipway.token told of a cutover of which this resource knew nothing, and which was given up",
+        ),
+    };
     Some(Decide {
         intent,
-        epoch,
+        epoch: epoch_above(seen, goal.decided.as_ref().map_or(0, |decided| decided.epoch)),
         attempt: goal.attempt,
-        latch: (intent == Intent::Return).then(|| LatchWhy {
-            reason: Reason::StatusLost,
-            message: "The status was lost in the midst of a cutover, which was given up".to_owned(),
-        }),
-        why: "the status was lost; the databases' own rows tell of a move that is not at its end".to_owned(),
+        latch: (intent == Intent::Return).then(|| LatchWhy { reason, message: message.to_owned() }),
+        why: "the databases' own rows tell of a move that is not at its end, and the status does not"
+            .to_owned(),
     })
 }
 
@@ -257,6 +262,12 @@ impl<'a> Scene<'a> {
         }
         if !fenced || old.token.epoch != epoch {
             return Turn::Do(MoveStep::Fence);
+        }
+        if let Some((_, timeline)) = seen.memory.timeline.as_ref().filter(|(fence, _)| *fence == fence_id)
+            && *timeline != old.timeline
+        {
+            let why = format!("a standby of the {} was promoted in the midst of the fence", self.way.from);
+            return self.give_up(Reason::OtherServer, why);
         }
         if let Some(turn) = self.prove(old) {
             return turn;

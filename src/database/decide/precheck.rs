@@ -104,6 +104,13 @@ fn of_side(goal: &Goal, side: Side, found: &PreCheck) -> Option<Blocked> {
             ));
         }
     }
+    if let Some(first) = found.operator_lacks.first() {
+        return Some(Blocked::new(
+            Reason::PrivilegeMissing,
+            format_args!("On the {side}, {first}"),
+            format_args!("examples/sql/roles-{side}.sql has every grant that is needed"),
+        ));
+    }
     if !found.prepared.is_empty() {
         return Some(Blocked::new(
             Reason::PreparedTransaction,

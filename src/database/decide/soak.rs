@@ -64,14 +64,14 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen) -> Decision {
             LookAgain::Soon,
         );
     };
-    if goal.deletion.is_some() {
+    if goal.deletion.is_some() && goal.reach < Reach::Finish {
         return stalled(Blocked::new(
             Reason::Deleting,
             "Deleting this resource now would remove what a way back needs, so it is held",
             "Remove what asked for the deletion, or set spec.goal to Finish and let that end first",
         ));
     }
-    if goal.wanted_writer() == Side::Source {
+    if goal.deletion.is_none() && goal.wanted_writer() == Side::Source {
         return stalled(Blocked::new(
             Reason::NoWayBack,
             "The target is the writer, and this version of Slipway can't take the writer back",

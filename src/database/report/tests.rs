@@ -7,6 +7,7 @@ use crate::api::condition::{READY, RECONCILING, Reason, STALLED};
 use crate::api::database::DatabaseMigrationStatus;
 use crate::database::decide::scene::Scene;
 use crate::database::outage::Spans;
+use crate::database::seen::Verified;
 use crate::fault::{Blocked, Fault};
 use crate::side::Side;
 
@@ -174,4 +175,21 @@ fn the_same_refusal_with_another_request_id_is_no_news() {
     let first = refused("5a1d-1", "InvalidSubnet");
     assert!(!is_news(&first, &refused("5a1d-2", "InvalidSubnet")));
     assert!(is_news(&first, &refused("5a1d-1", "InvalidParameterValue")));
+}
+
+/// The API server keeps whole seconds: what was written must not differ from what is reported a moment later.
+#[test]
+fn what_was_verified_is_no_news_at_the_next_look() {
+    let mut scene = Scene::replicating();
+    scene.seen.memory.verified = Some(Verified {
+        fence_id: "1".into(),
+        difference: None,
+        tables: 2,
+        rows: 10,
+        at: "2026-11-23T12:00:00.123456789Z".parse().expect("a timestamp"),
+    });
+    let written = serde_json::to_string(&report(&scene, &DatabaseMigrationStatus::default())).expect("JSON");
+    let kept: DatabaseMigrationStatus = serde_json::from_str(&written).expect("a status");
+    assert_eq!(kept.verification, report(&scene, &kept).verification);
+    assert!(!is_news(&kept, &report(&scene, &kept)));
 }

@@ -11,6 +11,7 @@ async fn the_writer_moves_under_load_and_the_migration_is_finished() {
     let mut night = Box::pin(Night::begin("cutover", |_| {})).await;
     night.goal("CutOver").await;
     let view = Box::pin(night.until_phase("Soaking")).await;
+    night.journey.until_quiet(NAME).await;
     assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
     assert_eq!(view.status()["rollback"]["mode"], "None");
     assert_eq!(view.status()["verification"]["state"], "Equal");
@@ -57,6 +58,7 @@ async fn the_writer_moves_under_load_and_the_migration_is_finished() {
     night.goal("Finish").await;
     let view = Box::pin(night.until_phase("Finished")).await;
     assert!(view.is("Ready", "True", "Finished"), "{}", view.describe());
+    night.journey.until_quiet(NAME).await;
     assert!(view.status()["pointOfNoReturnAt"].is_string());
     let refused = night.journey.patch(NAME, spec(json!({"goal": "CutOver"}))).await.unwrap_err();
     assert!(refused.contains("only Finish is possible"), "{refused}");

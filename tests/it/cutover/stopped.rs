@@ -4,8 +4,8 @@ use sandbox::bank::probe::Side;
 use sandbox::postgres::connect_local;
 use serde_json::json;
 
-use super::Night;
-use crate::journey::{NAME, spec};
+use super::{Night, grants};
+use crate::journey::{NAME, spec, texts};
 
 /// The target is stopped while the marker is on its way: the source is the writer again within maxWriteOutage.
 #[tokio::test(flavor = "multi_thread")]
@@ -215,5 +215,46 @@ async fn a_commit_that_hangs_in_the_fence_ends_by_our_deadline() {
     Box::pin(night.until_back()).await;
     let findings = night.proved().await;
     assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
+}
+
+/// A deletion in the midst of the fence gives the source back first, and then removes what was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_in_the_fence_the_source_is_the_writer_and_nothing_is_left() {
+    let mut night = Box::pin(Night::begin("deleted", |_| {})).await;
+    let before = grants(&night.journey.sandbox.source).await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    night.journey.delete(NAME).await;
+    drop(held);
+    night.journey.until_gone(NAME).await;
+    night.writes().await;
+    assert_eq!(grants(&night.journey.sandbox.source).await, before);
+    for server in [&night.journey.sandbox.source, &night.journey.sandbox.target] {
+        let slots = texts(server, "SELECT slot_name::text FROM pg_replication_slots").await;
+        assert!(slots.is_empty(), "{slots:?}");
+    }
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
+}
+
+/// While the target soaks a deletion is held, and says so; nothing changes who the writer is.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_while_soaking_it_is_held() {
+    let mut night = Box::pin(Night::begin("held", |_| {})).await;
+    night.goal("CutOver").await;
+    Box::pin(night.until_phase("Soaking")).await;
+    night.journey.delete(NAME).await;
+    let view = night.journey.until(NAME, "held", |view| view.is("Stalled", "True", "Deleting")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    assert!(view.message("Stalled").contains("Finish"), "{}", view.describe());
+    // The way out that the message names.
+    night.goal("Finish").await;
+    night.journey.until_gone(NAME).await;
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Target));
     night.end().await;
 }

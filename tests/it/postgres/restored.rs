@@ -168,16 +168,28 @@ async fn a_commit_that_hangs_ends_by_our_deadline_and_the_row_tells() {
     let fault = fence(&connection, &permit, &guard, &everything()).await.unwrap_err();
     assert!(matches!(fault, Fault::Unknown(_)), "{fault:?}");
     assert!(!connection.is_usable());
-    // Another session, which any leader can open, reads what came of it.
-    let second = database.open(connection.side()).await;
-    let token = recorded(&second).await.unwrap().unwrap().token;
-    assert_eq!((token.holder, token.epoch), (Holder::None, 3));
+    // Another session, which any leader can open, reads what came of it: when the server has taken up our plea to cancel.
+    // Until then the commit holds the record's lock, so that nobody acts on what it is about to overtake.
+    let second = becomes(&database, Holder::None).await;
     let fault = unfence(&second, &permit, &guard).await.unwrap_err();
     assert!(matches!(fault, Fault::Unknown(_)), "{fault:?}");
-    let third = database.open(connection.side()).await;
-    assert_eq!(recorded(&third).await.unwrap().unwrap().token.holder, Holder::Side(connection.side()));
+    let third = becomes(&database, Holder::Side(connection.side())).await;
     wait_for("").await;
     unfence(&third, &permit, &guard).await.unwrap();
     database.server.client("hung", "hung_app").await.unwrap();
     claim(&third, &permit, &guard, ClaimAs::Unchanged).await.unwrap();
+}
+
+/// A new session, as soon as the row has that holder.
+async fn becomes(database: &super::server::Database, holder: Holder) -> slipway::postgres::Connection {
+    let connection = database.open(slipway::side::Side::Source).await;
+    for _ in 0..200 {
+        let token = recorded(&connection).await.unwrap().unwrap().token;
+        if token.holder == holder {
+            assert_eq!(token.epoch, 3);
+            return connection;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", recorded(&connection).await);
 }

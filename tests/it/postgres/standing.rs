@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use slipway::postgres::precheck;
+use slipway::side::Side;
 
 use super::moving::{slot, source, source_on, stands};
-use super::server::{PASSWORD, Server, leadership};
+use super::server::{Database, PASSWORD, Server, leadership};
 
 #[tokio::test]
 async fn one_look_tells_how_a_side_stands() {
@@ -129,4 +130,29 @@ async fn what_would_stand_in_the_way_is_found_before() {
     ] {
         database.admin.batch_execute(statement).await.unwrap();
     }
+}
+
+/// What the operator would miss in the midst of a fence is found before it, with the statement that gives it.
+#[tokio::test]
+async fn what_the_operator_lacks_for_a_fence_is_named() {
+    let database = Database::make("lacking").await;
+    let connection = database.open(Side::Source).await;
+    let before = precheck(&connection, &database.question()).await.unwrap();
+    assert_eq!(before.operator_lacks, Vec::<String>::new());
+    let operator = database.role("op");
+    database
+        .admin
+        .batch_execute(&format!(
+            "REVOKE pg_signal_backend FROM {operator}; ALTER ROLE {operator} NOREPLICATION"
+        ))
+        .await
+        .unwrap();
+    let after = precheck(&connection, &database.question()).await.unwrap();
+    assert_eq!(
+        after.operator_lacks,
+        [
+            format!("{operator} can't end other roles' sessions: GRANT pg_signal_backend TO {operator}"),
+            format!("{operator} can't make a replication slot: ALTER ROLE {operator} REPLICATION"),
+        ]
+    );
 }

@@ -15,7 +15,7 @@
 //! | [`certificates`] | certificate authorities made at start |
 //! | [`process`] | child processes that end with their parent |
 //! | [`sandbox`] | all of it together, for one process, with a file that tells others how to reach it |
-//! | [`bench`] | the cutover, many times, and how long each part took |
+//! | [`mod@bench`] | the cutover, many times, and how long each part took |
 //! | [`demo`] | one migration from nothing to a proved copy, told as it happens |
 //! | [`cli`] | `cargo sandbox`, `cargo demo` and `cargo cutover-bench` |
 

@@ -8,6 +8,7 @@ use crate::api::condition::Reason;
 use crate::api::database::{DeletionPolicy, Goal as Reach};
 use crate::database::decide::scene::Scene;
 use crate::database::decide::{MoveStep, Phase, Stage, State};
+use crate::database::goal::{Decided, Intent};
 use crate::fault::Blocked;
 use crate::postgres::{ClaimAs, Holder};
 use crate::side::Side;
@@ -200,6 +201,30 @@ fn a_lost_status_is_found_again_in_the_rows() {
     }
 }
 
+/// A failover in the midst of the fence: what was proved was proved of another history.
+#[test]
+fn a_promoted_standby_gives_the_source_back() {
+    let mut world = at("Fenced");
+    let fence = world.source.token.fence_id.clone().expect("fenced");
+    world.scene.seen.memory.timeline = Some((fence, 7));
+    world.walk();
+    assert!(world.source.open && !world.target.open, "{:?}", world.steps);
+    assert!(world.scene.goal.latch.is_some_and(|latch| latch.message.contains("promoted")));
+}
+
+/// A row that somebody changed by hand while nothing moved: the side is opened again, and a person is told.
+#[test]
+fn a_fence_that_nobody_decided_is_undone() {
+    let mut world = at("Replicating");
+    world.scene.goal.decided = Some(Decided { epoch: 3, intent: Intent::Steady, attempt: 1 });
+    world.source.token.holder = Holder::None;
+    world.source.token.fence_id = Some("9".into());
+    world.source.open = false;
+    world.walk();
+    assert!(world.source.open && !world.target.open, "{:?}", world.steps);
+    assert!(world.scene.goal.latch.is_some());
+}
+
 #[test]
 fn every_step_belongs_to_a_part_of_the_move() {
     assert_eq!(MoveStep::Fence.stage(), Stage::Fence);
@@ -341,6 +366,13 @@ fn what_a_deletion_does_in_each_phase() {
             if !gone {
                 let State::Stalled(blocked) = world.scene.decide().state else { panic!("{what}") };
                 assert_eq!(blocked.reason, Reason::Deleting, "{what}");
+                // The way out that the message names.
+                world.scene.goal.reach = Reach::Finish;
+                world.walk_out();
+                assert!(
+                    world.steps.contains(&"Release") && world.target.open && !world.source.open,
+                    "{what}"
+                );
             }
         }
     }

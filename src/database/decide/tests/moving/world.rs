@@ -350,6 +350,7 @@ fn quiet_side(side: Side) -> PreCheck {
         standbys: vec![],
         lost_synchronous_standby: false,
         subscriptions: vec![],
+        operator_lacks: vec![],
         foreign_grants: vec![],
     }
 }
