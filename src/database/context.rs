@@ -10,6 +10,7 @@ use kube::runtime::events::Recorder;
 use tokio::sync::Mutex;
 
 use crate::api::database::DatabaseMigration;
+use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws, CallObserver};
 use crate::database::material::Material;
 use crate::database::outage::Spans;
@@ -162,6 +163,8 @@ pub struct Memory {
     pub sight: Sight,
     /// Where each side listens, if AWS was asked.
     pub address: Sides<Kept<(String, u16)>>,
+    /// Where the applications' secret points, if it could be read.
+    pub secret: Kept<Option<Place>>,
     /// The account behind the credentials, as last checked.
     pub account_at: Option<Timestamp>,
     /// Failures in a row.
@@ -180,6 +183,7 @@ impl Memory {
             self.material = None;
             self.sight = Sight::default();
             self.address = Sides::default();
+            self.secret = Kept::default();
         }
     }
 }

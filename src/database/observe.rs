@@ -8,6 +8,7 @@ use kube::Client;
 
 use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
+use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws};
 use crate::database::context::{Held, Memory, Opened};
 use crate::database::goal::{Address, ConnectionGoal, Goal, due};
@@ -99,7 +100,7 @@ pub async fn look(
     let precheck = precheck(goal, &database, &means).await;
     let secret = match &goal.cutover.connection {
         Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
-            Some(aws.secrets.place(arn).await)
+            Some(secret(aws, arn, &mut memory.secret, now).await)
         }
         Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
     };
@@ -287,6 +288,19 @@ async fn precheck(
         }
     }
     found
+}
+
+/// Where the applications' secret points. One that could be read is not read again at each look of a long wait.
+async fn secret(
+    aws: &Aws,
+    arn: &str,
+    kept: &mut Kept<Option<Place>>,
+    now: Timestamp,
+) -> Known<Option<Place>> {
+    match kept.fresh(now) {
+        Some(known) => Ok(known),
+        None => Ok(kept.keep(now, aws.secrets.place(arn).await?)),
+    }
 }
 
 /// A second session on each side, held from the beginning of a move on: should the first one break, the storm of
