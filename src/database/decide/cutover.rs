@@ -7,9 +7,10 @@
 use jiff::SignedDuration;
 
 use crate::api::condition::Reason;
-use crate::aws::dms::{Owner, TaskStatus};
+use crate::aws::dms::Owner;
 use crate::database::decide::{
-    Decide, Decision, Found, LatchWhy, LookAgain, Move, MoveStep, Phase, State, Step, blocked_next, precheck,
+    Decide, Decision, Found, LatchWhy, LookAgain, Move, MoveStep, Phase, State, Step, blocked_next, deletion,
+    precheck,
 };
 use crate::database::goal::{ConnectionGoal, Decided, Goal, Intent};
 use crate::database::seen::{AwsSeen, Seen};
@@ -484,18 +485,9 @@ impl<'a> Scene<'a> {
 /// The forward task, until it is gone.
 pub(crate) fn retire_task(aws: &AwsSeen) -> Option<Found> {
     let task = aws.task.as_ref().filter(|task| task.owner == Owner::Us)?;
-    Some(match &task.status {
-        TaskStatus::Running => Found::Do(Step::StopTask),
-        TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => Found::Do(Step::DeleteTask),
-        TaskStatus::Creating
-        | TaskStatus::Starting
-        | TaskStatus::Stopping
-        | TaskStatus::Modifying
-        | TaskStatus::Testing
-        | TaskStatus::Deleting
-        | TaskStatus::Other(_) => {
-            Found::Wait(format!("the target is the writer; waiting for task {} to be gone", task.identifier))
-        }
+    Some(match deletion::retire(task) {
+        Found::Wait(words) => Found::Wait(format!("the target is the writer; {words}")),
+        found => found,
     })
 }
 

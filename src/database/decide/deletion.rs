@@ -2,7 +2,7 @@
 //! stay, so that deleting a resource never opens a second writable database.
 
 use crate::api::condition::Reason;
-use crate::aws::dms::{InstanceStatus, Owner, TaskStatus};
+use crate::aws::dms::{InstanceStatus, Owner, Task, TaskStatus};
 use crate::database::decide::{Found, Step, forward};
 use crate::database::goal::{Goal, InstanceGoal};
 use crate::database::seen::{AwsSeen, Seen};
@@ -32,7 +32,12 @@ fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault>
             return Ok(Some(Found::Do(Step::NoteSlot((*slot).clone()))));
         }
     }
-    Ok(Some(match &task.status {
+    Ok(Some(retire(task)))
+}
+
+/// Towards a task that is gone.
+pub(crate) fn retire(task: &Task) -> Found {
+    match &task.status {
         TaskStatus::Running => Found::Do(Step::StopTask),
         TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => Found::Do(Step::DeleteTask),
         TaskStatus::Creating
@@ -42,7 +47,7 @@ fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault>
         | TaskStatus::Testing
         | TaskStatus::Deleting => Found::Wait(format!("waiting for task {} to be gone", task.identifier)),
         TaskStatus::Other(status) => Found::Wait(format!("waiting for task {} ({status})", task.identifier)),
-    }))
+    }
 }
 
 pub(crate) fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
