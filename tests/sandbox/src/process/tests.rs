@@ -136,6 +136,10 @@ async fn leftovers_are_killed_and_strangers_are_not() {
     let directory = directory("leftovers");
     let mut left = Command::new("sleep").arg("600").spawn().unwrap();
     let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    // `spawn` returns in the midst of the exec, when the kernel does not show the new command line yet.
+    for pid in [left.id(), stranger.id()] {
+        until("the command line", || !fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty()).await;
+    }
     fs::write(directory.join("a.pid"), format!("{} /usr/bin/sleep\n", left.id())).unwrap();
     fs::write(directory.join("b.pid"), format!("{} /usr/bin/etcd\n", stranger.id())).unwrap();
     fs::write(directory.join("c.pid"), "").unwrap();
