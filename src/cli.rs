@@ -59,6 +59,10 @@ pub struct Run {
     /// The Lease's namespace; else that of the operator's credentials.
     #[arg(long, env = "POD_NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// Seconds that others wait for the holder's next renewal before they take over. The holder ends when it could not renew
+    /// for two thirds of it.
+    #[arg(long, default_value = "15", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub lease_duration: u64,
     /// The pod's name. With --pod-uid it says who holds the Lease, so that a container that starts again in the same pod has
     /// it back at once.
     #[arg(long, env = "POD_NAME")]

@@ -1,6 +1,7 @@
 //! `slipway run`: the operator, until it is told to stop.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +11,7 @@ use super::{LogFormat, Run};
 use crate::database::context::Pace;
 use crate::operator::accounts::Accounts;
 use crate::operator::leader::{self, Candidate};
+use crate::operator::lease::Timing;
 use crate::operator::{self, Settings};
 
 /// Runs the operator until SIGTERM or Ctrl-C.
@@ -40,6 +42,7 @@ pub async fn run(flags: Run) -> Result<(), String> {
     let candidate = Candidate {
         namespace: flags.lease_namespace,
         name: flags.lease_name,
+        timing: Timing::lasting(Duration::from_secs(flags.lease_duration)),
         identity: leader::identity(flags.pod_name.as_deref(), flags.pod_uid.as_deref()),
     };
     let settings = Settings { health_address: flags.health_address, accounts, pace, candidate };

@@ -26,6 +26,8 @@ pub struct Candidate {
     pub name: String,
     /// Who we are: see [`identity`].
     pub identity: String,
+    /// How long it lasts.
+    pub timing: Timing,
 }
 
 /// A pod's name and uid are the same after its container was started again, whose earlier process is certainly dead; so the
@@ -102,7 +104,7 @@ impl Election {
     /// Nothing is asked yet. `term` says from now on until when this process may act.
     pub fn new(client: Client, candidate: Candidate, term: Term, metrics: Metrics) -> Self {
         let namespace = candidate.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        let timing = Timing::default();
+        let timing = candidate.timing;
         Self {
             lease: format!("{namespace}/{}", candidate.name),
             api: Api::namespaced(client, &namespace),

@@ -10,6 +10,7 @@ mod demo;
 mod drivers;
 mod house;
 mod journey;
+mod leadership;
 mod postgres;
 mod quiet;
 mod recovery;

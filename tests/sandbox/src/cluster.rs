@@ -18,7 +18,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
-use crate::process::{self, Running};
+use crate::process::{self, Running, Signal};
 use binaries::Binaries;
 use credentials::Credentials;
 use operator::OperatorIdentity;
@@ -126,6 +126,11 @@ impl Cluster {
     /// The process ids of etcd and kube-apiserver.
     pub fn pids(&self) -> [i32; 2] {
         [self.etcd.pid(), self.apiserver.pid()]
+    }
+
+    /// Sends the API server a signal: `STOP` makes it hang for everybody until `CONT`.
+    pub fn signal_api_server(&self, signal: Signal) -> Result<(), Error> {
+        Ok(self.apiserver.signal(signal)?)
     }
 
     /// A new client with all rights.
