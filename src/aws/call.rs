@@ -193,3 +193,15 @@ pub(super) async fn pages<'a, O, T>(
     // Half a list must not pass for a whole one.
     Err(Fault::Again(format!("listing {on}: AWS's pages have no end; it is tried again")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reading_goes_without_a_permit() {
+        assert_eq!(permitted(None, Operation::read("dms", "DescribeX", ""), "x"), Ok(()));
+        let fault = permitted(None, Operation::change("dms", "DeleteX", ""), "x");
+        assert!(matches!(fault, Err(Fault::Bug(_))), "{fault:?}");
+    }
+}

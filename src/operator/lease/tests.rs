@@ -139,6 +139,15 @@ fn a_write_that_got_no_new_version_is_no_renewal() {
 }
 
 #[test]
+fn an_answer_that_comes_when_it_would_be_over_begins_no_term() {
+    let mut elector = elector("a");
+    elector.saw(None, seconds(0));
+    elector.wrote(lease(1, Some("a"), 0), seconds(0), seconds(10));
+    assert_eq!(elector.valid_until(), None);
+    assert_eq!(elector.next(seconds(10)), Do::Look, "it is no leader that lost, but a candidate still");
+}
+
+#[test]
 fn giving_back_ends_the_right_to_act_first_and_names_nobody() {
     let mut elector = leader();
     assert_eq!(elector.give_back(), Some(lease(1, None, 0)));
