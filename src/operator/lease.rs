@@ -218,8 +218,7 @@ impl Elector {
         match lease {
             // Deleted by somebody, while its holder may still act.
             None if known_before => now + self.timing.duration,
-            None => now,
-            Some(Record { holder: None, .. }) => now,
+            None | Some(Record { holder: None, .. }) => now,
             // This pod's container before this one, which has ended.
             Some(Record { holder: Some(holder), .. }) if *holder == self.identity => now,
             Some(lease) => now + self.timing.duration.max(lease.duration),
