@@ -28,6 +28,12 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// How long an answer is waited for. A slow API server is no lost one: half of the time must be enough for an answer,
+    /// and what is left for another try.
+    pub fn patience(&self) -> Duration {
+        self.renew_within / 2
+    }
+
     /// The same proportions for another duration, which is written in whole seconds.
     pub fn lasting(duration: Duration) -> Self {
         Self { duration, renew_within: duration * 2 / 3, retry: duration * 2 / 15 }

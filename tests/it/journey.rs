@@ -42,6 +42,9 @@ pub struct Journey {
     pub client: Client,
     /// More flags for the operator's next start, as `--accounts FILE`.
     pub flags: Vec<String>,
+    /// Seconds that the operator's Lease lasts. Longer than usual, since nobody starts an operator again that ended because
+    /// a busy machine's API server was slow.
+    pub lease: u32,
     operator: Option<Running>,
     directory: PathBuf,
     _place: SemaphorePermit<'static>,
@@ -65,7 +68,7 @@ impl Journey {
         Box::pin(stage::install_crds(&client)).await.unwrap();
         Box::pin(stage::apply_secrets(&client, &sandbox.environment)).await.unwrap();
         bank::seed(&sandbox.source, 0).await.unwrap();
-        Self { sandbox, client, flags: Vec::new(), operator: None, directory, _place: place }
+        Self { sandbox, client, flags: Vec::new(), lease: 60, operator: None, directory, _place: place }
     }
 
     /// Ends everything in order and removes what a passed test leaves behind.
@@ -79,7 +82,9 @@ impl Journey {
 
     /// Starts the operator's process; it looks again without long pauses.
     pub fn start_operator(&mut self) {
-        self.operator = Some(self.start_in("slipway-0", &self.flags));
+        let lease = ["--lease-duration".to_owned(), self.lease.to_string()];
+        let flags: Vec<String> = self.flags.iter().cloned().chain(lease).collect();
+        self.operator = Some(self.start_in("slipway-0", &flags));
     }
 
     /// Starts another operator beside it, in a pod of its own.

@@ -24,7 +24,7 @@ async fn night(test: &str) -> Night {
     let patient = |object: &mut serde_json::Value| {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("60s");
     };
-    Box::pin(Night::begin(test, patient)).await
+    Box::pin(Night::begin_with(test, 15, patient)).await
 }
 
 fn log(operator: &Running) -> String {
