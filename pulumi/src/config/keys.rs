@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Profile;
 
 /// A key of the configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Key {
     /// Its name within the project's namespace.
     pub name: &'static str,

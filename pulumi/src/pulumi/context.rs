@@ -155,12 +155,13 @@ impl Context {
     /// Attaches outputs to a component, which then is complete.
     pub fn outputs(&self, component: &Resource, outputs: Fields) {
         let (component, monitor) = (component.clone(), self.0.monitor.clone());
-        self.run("attaching outputs to a component".to_owned(), async move {
+        let attached = self.run("attaching outputs to a component".to_owned(), async move {
             let urn = component.registered().await?.urn.clone();
             let Known { value, .. } = Node::Map(outputs).resolve().await?;
             let outputs = if let Value::Map(fields) = value { fields } else { BTreeMap::new() };
             monitor.outputs(urn, outputs).await.map_err(Failure::Here)
         });
+        drop(attached); // `finish` waits for it
     }
 
     /// An output of the stack.
@@ -172,7 +173,7 @@ impl Context {
     pub fn log(&self, level: Level, message: &str) {
         let (stack, monitor, message) =
             (self.0.stack.get().cloned(), self.0.monitor.clone(), message.to_owned());
-        self.run("logging".to_owned(), async move {
+        let shown = self.run("logging".to_owned(), async move {
             let root = match stack {
                 Some(stack) => stack.registered().await?,
                 None => Arc::new(Registered::default()),
@@ -180,6 +181,7 @@ impl Context {
             monitor.log(level, message, root.urn.clone()).await;
             Ok(())
         });
+        drop(shown);
     }
 
     /// Waits for everything. All that went wrong is said, not the first only.
