@@ -222,6 +222,7 @@ fn monitoring_role(scope: &Scope) -> Option<(iam::Role, iam::RolePolicyAttachmen
     });
     let args = iam::RoleArgs::new(iam::RoleRequired { assume_role_policy: trust.into() })
         .name(name.as_str())
+        .force_detach_policies(true)
         .tags(scope.tags(&name));
     let role = iam::Role::new(scope.context(), &name, args, scope.named());
     let args = iam::RolePolicyAttachmentArgs::new(iam::RolePolicyAttachmentRequired {

@@ -46,7 +46,7 @@ kinds! {
     SECURITY_GROUP = "security-group", 255, 14;
     SECURITY_GROUP_RULE = "security-group-rule", TAG, 66;
     KMS_KEY = "kms-key", 250, 8; // an alias has 256 with its "alias/"
-    LOG_GROUP = "log-group", 512, 9;
+    LOG_GROUP = "log-group", 512, 13;
     ROLE = "role", 64, 13;
     ROLE_POLICY = "role-policy", 128, 13;
     ROLE_POLICY_ATTACHMENT = "role-policy-attachment", TAG, 13;

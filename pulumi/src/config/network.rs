@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::read::Reader;
+use super::read::{Reader, quoted};
 use super::{Link, OnPremises};
 
 fn net(a: u8, b: u8, c: u8, d: u8, bits: u8) -> Ipv4Net {
@@ -15,9 +15,9 @@ fn net(a: u8, b: u8, c: u8, d: u8, bits: u8) -> Ipv4Net {
 pub(super) fn any(text: &str) -> Result<Ipv4Net, String> {
     let network = match text.parse::<Ipv4Addr>() {
         Ok(address) => Ipv4Net::from(address),
-        Err(_) => {
-            text.parse().map_err(|_| format!("has {text:?}, which is no network such as 172.20.0.0/16"))?
-        }
+        Err(_) => text
+            .parse()
+            .map_err(|_| format!("has {}, which is no network such as 172.20.0.0/16", quoted(text)))?,
     };
     if network.trunc() != network {
         return Err(format!("has {text}, whose network is {}", network.trunc()));

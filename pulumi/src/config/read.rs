@@ -61,14 +61,12 @@ impl<'a> Reader<'a> {
             Some(setting) if setting.secret && !key_of_a_tunnel => {
                 (String::new(), "is wrong, and not shown, since it was set with --secret")
             }
-            Some(setting) if show => {
-                (format!("{:?} ", setting.text.chars().take(60).collect::<String>()), why)
-            }
+            Some(setting) if show => (format!("{} ", quoted(&setting.text)), why),
             _ => (String::new(), why),
         };
         let how = KEYS.iter().find(|key| key.name == name).map_or_else(String::new, |key| {
             let secret = if key_of_a_tunnel { "--secret " } else { "" };
-            format!(". It is {}. Set it: pulumi config set {secret}{} {}", plain(key), key.name, key.example)
+            format!(" ({}). Set it: pulumi config set {secret}{} {}", plain(key), key.name, key.example)
         });
         self.refused
             .push(Refusal { key: format!("{}:{name}", self.project), message: format!("{value}{why}{how}") });
@@ -105,6 +103,12 @@ impl<'a> Reader<'a> {
             });
         }
     }
+}
+
+/// As much of it as fits into a line.
+pub(super) fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
 }
 
 /// What a key is for, without the marks of the documentation.

@@ -22,6 +22,7 @@ pub(super) fn new(scope: &Scope, vpc: &ec2::Vpc, keys: &Keys) {
     });
     let args = iam::RoleArgs::new(iam::RoleRequired { assume_role_policy: trust.into() })
         .name(name.as_str())
+        .force_detach_policies(true)
         .tags(scope.tags(&name));
     let role = iam::Role::new(scope.context(), &name, args, scope.named());
     let region = scope.config().region.clone();

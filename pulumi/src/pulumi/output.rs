@@ -159,27 +159,28 @@ impl Node {
                     Ok(Known { value: known.value.secret(), needs: known.needs })
                 }
                 Self::List(nodes) => {
-                    let (mut items, mut needs) = (Vec::new(), BTreeSet::new());
-                    for node in nodes {
-                        let known = node.resolve().await?;
-                        items.push(known.value);
-                        needs.extend(known.needs);
-                    }
+                    let (items, needs) = all(nodes).await?;
                     Ok(Known { value: Value::List(items), needs })
                 }
-                Self::Map(nodes) => {
-                    let (mut fields, mut needs) = (BTreeMap::new(), BTreeSet::new());
-                    for (name, node) in nodes {
-                        let known = node.resolve().await?;
-                        fields.insert(name, known.value);
-                        needs.extend(known.needs);
-                    }
-                    Ok(Known { value: Value::Map(fields), needs })
+                Self::Map(fields) => {
+                    let (names, nodes): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+                    let (values, needs) = all(nodes).await?;
+                    Ok(Known { value: Value::Map(names.into_iter().zip(values).collect()), needs })
                 }
             }
         }
         .boxed()
     }
+}
+
+async fn all(nodes: Vec<Node>) -> Result<(Vec<Value>, BTreeSet<String>), Failure> {
+    let (mut values, mut needs) = (Vec::new(), BTreeSet::new());
+    for node in nodes {
+        let known = node.resolve().await?;
+        values.push(known.value);
+        needs.extend(known.needs);
+    }
+    Ok((values, needs))
 }
 
 /// An input of type `T`: a value, or an output.
@@ -244,41 +245,28 @@ impl<T> From<&Output<T>> for Node {
     }
 }
 
-impl From<Value> for Node {
-    fn from(value: Value) -> Self {
-        Self::Value(value)
-    }
+macro_rules! plain {
+    ($($from:ty => |$value:ident| $made:expr;)*) => {
+        $(impl From<$from> for Node {
+            fn from($value: $from) -> Self {
+                Self::Value($made)
+            }
+        })*
+    };
 }
 
-impl From<&str> for Node {
-    fn from(value: &str) -> Self {
-        Self::Value(Value::Text(value.to_owned()))
-    }
+#[expect(clippy::cast_precision_loss, reason = "Pulumi's numbers are doubles; ours are small")]
+const fn number(value: i64) -> Value {
+    Value::Number(value as f64)
 }
 
-impl From<String> for Node {
-    fn from(value: String) -> Self {
-        Self::Value(Value::Text(value))
-    }
-}
-
-impl From<bool> for Node {
-    fn from(value: bool) -> Self {
-        Self::Value(Value::Bool(value))
-    }
-}
-
-impl From<f64> for Node {
-    fn from(value: f64) -> Self {
-        Self::Value(Value::Number(value))
-    }
-}
-
-impl From<i64> for Node {
-    #[expect(clippy::cast_precision_loss, reason = "Pulumi's numbers are doubles; ours are small")]
-    fn from(value: i64) -> Self {
-        Self::Value(Value::Number(value as f64))
-    }
+plain! {
+    Value => |it| it;
+    &str => |it| Value::Text(it.to_owned());
+    String => |it| Value::Text(it);
+    bool => |it| Value::Bool(it);
+    f64 => |it| Value::Number(it);
+    i64 => |it| number(it);
 }
 
 impl<T> From<Vec<T>> for Node

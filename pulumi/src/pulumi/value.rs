@@ -88,35 +88,21 @@ pub trait Decode: Sized {
     fn decode(value: &Value) -> Option<Self>;
 }
 
-impl Decode for Value {
-    fn decode(value: &Value) -> Option<Self> {
-        Some(value.clone())
-    }
+macro_rules! decode {
+    ($($type:ty: $pattern:pat => $made:expr;)*) => {
+        $(impl Decode for $type {
+            fn decode(value: &Value) -> Option<Self> {
+                if let $pattern = value { $made } else { None }
+            }
+        })*
+    };
 }
 
-impl Decode for bool {
-    fn decode(value: &Value) -> Option<Self> {
-        if let Value::Bool(it) = value { Some(*it) } else { None }
-    }
-}
-
-impl Decode for f64 {
-    fn decode(value: &Value) -> Option<Self> {
-        if let Value::Number(it) = value { Some(*it) } else { None }
-    }
-}
-
-impl Decode for i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "checked: it has no fraction and fits")]
-    fn decode(value: &Value) -> Option<Self> {
-        f64::decode(value).filter(|it| it.fract() == 0.0 && it.abs() < 9e15).map(|it| it as Self)
-    }
-}
-
-impl Decode for String {
-    fn decode(value: &Value) -> Option<Self> {
-        if let Value::Text(it) = value { Some(it.clone()) } else { None }
-    }
+decode! {
+    Value: it => Some(it.clone());
+    bool: Value::Bool(it) => Some(*it);
+    f64: Value::Number(it) => Some(*it);
+    String: Value::Text(it) => Some(it.clone());
 }
 
 impl<T: Decode> Decode for Vec<T> {

@@ -40,15 +40,15 @@ fn a_wrong_suffix_is_refused() {
     assert_eq!(
         refused(&[("environmentSuffix", "Dev_1")]),
         [
-            "slipway:environmentSuffix: \"Dev_1\" has other characters than lower-case letters, digits and hyphens. It is what all \
-          names end with: lower-case letters, digits and single hyphens, at most 20. Set it: pulumi config set environmentSuffix dev"
+            "slipway:environmentSuffix: \"Dev_1\" has other characters than lower-case letters, digits and hyphens (what all \
+          names end with: lower-case letters, digits and single hyphens, at most 20). Set it: pulumi config set environmentSuffix dev"
         ]
     );
     assert_eq!(
         refused(&[("environmentSuffix", "-")]),
         [
-            "slipway:environmentSuffix: is not set. It is what all names end with: lower-case letters, digits and single hyphens, at \
-          most 20. Set it: pulumi config set environmentSuffix dev"
+            "slipway:environmentSuffix: is not set (what all names end with: lower-case letters, digits and single hyphens, at \
+          most 20). Set it: pulumi config set environmentSuffix dev"
         ]
     );
     for bad in ["", "-dev", "dev-", "a--b", "dév", "a b", "a/b", "abcdefghijklmnopqrstu", "DEV"] {
@@ -69,7 +69,7 @@ fn an_overlap_of_networks_is_refused() {
     assert!(
         said[0].starts_with(
             "slipway:vpcCidr: 172.20.128.0/17 overlaps 172.20.0.0/16 of onPremisesNetworks, so that addresses there could not be \
-             reached. It is the VPC's network"
+             reached (the VPC's network"
         ),
         "{said:?}"
     );
@@ -82,7 +82,7 @@ fn a_missing_address_on_premises_is_refused() {
     assert_eq!(
         refused(&[("onPremisesGatewayAddress", "-")]),
         [
-            "slipway:onPremisesGatewayAddress: is not set. It is with vpn, required: the public address of the gateway on-premises. \
+            "slipway:onPremisesGatewayAddress: is not set (with vpn, required: the public address of the gateway on-premises). \
           Set it: pulumi config set onPremisesGatewayAddress 198.51.100.10"
         ]
     );
@@ -90,7 +90,7 @@ fn a_missing_address_on_premises_is_refused() {
     let said = refused(&none);
     assert_eq!(said.len(), 3, "{said:?}");
     for (said, (key, _)) in said.iter().zip(none) {
-        assert!(said.starts_with(&format!("slipway:{key}: is not set. ")), "{said}");
+        assert!(said.starts_with(&format!("slipway:{key}: is not set (")), "{said}");
     }
 }
 
@@ -219,6 +219,7 @@ fn a_secret_is_never_shown_and_a_key_in_clear_text_refused() {
     let refused = Config::read("slipway", &settings).unwrap_err();
     assert!(refused.len() > 10);
     assert!(!format!("{refused:?}").contains("canary"), "{refused:#?}");
+    settings = self::settings(&[]);
     for key in ["vpnPresharedKey1", "vpnPresharedKey2"] {
         settings.insert(
             format!("slipway:{key}"),
@@ -263,8 +264,8 @@ fn any_settings() -> impl Strategy<Value = BTreeMap<String, Setting>> {
 }
 
 #[test]
-fn twenty_thousand_configurations_make_no_panic_and_each_refusal_names_its_key() {
-    let mut runner = TestRunner::new(Runs { cases: 20_000, failure_persistence: None, ..Runs::default() });
+fn twelve_thousand_configurations_make_no_panic_and_each_refusal_names_its_key() {
+    let mut runner = TestRunner::new(Runs { cases: 12_000, failure_persistence: None, ..Runs::default() });
     let (good, bad) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     runner
         .run(&any_settings(), |settings| {
@@ -288,13 +289,13 @@ fn twenty_thousand_configurations_make_no_panic_and_each_refusal_names_its_key()
         })
         .unwrap();
     // Both ways were really walked.
-    assert!(good.get() > 300 && bad.get() > 10_000, "{} good, {} bad", good.get(), bad.get());
+    assert!(good.get() > 200 && bad.get() > 8_000, "{} good, {} bad", good.get(), bad.get());
 }
 
 /// What is accepted can be registered: names, schema and all that the mock checks.
 #[test]
 fn whatever_is_accepted_can_be_built() {
-    let mut runner = TestRunner::new(Runs { cases: 4_000, failure_persistence: None, ..Runs::default() });
+    let mut runner = TestRunner::new(Runs { cases: 1_000, failure_persistence: None, ..Runs::default() });
     let built = std::cell::Cell::new(0);
     runner
         .run(&any_settings(), |settings| {
@@ -309,5 +310,5 @@ fn whatever_is_accepted_can_be_built() {
             Ok(())
         })
         .unwrap();
-    assert!(built.get() > 50, "{}", built.get());
+    assert!(built.get() > 20, "{}", built.get());
 }

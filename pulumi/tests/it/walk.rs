@@ -139,12 +139,13 @@ fn everything_can_be_destroyed() {
                 ("skipFinalSnapshot", Value::Bool(true)),
                 ("deleteAutomatedBackups", Value::Bool(true)),
                 ("recoveryWindowInDays", Value::Number(0.0)),
-                ("forceDestroy", Value::Bool(true)),
                 ("deletionWindowInDays", Value::Number(7.0)), // KMS knows no less
                 ("revokeRulesOnDelete", Value::Bool(true)),
+                ("forceDetachPolicies", Value::Bool(true)),
+                ("forceDestroy", Value::Bool(true)),
             ] {
-                // Roles have it for what others attached to them, buckets for their contents: only the latter must.
-                let must = schema_has(it, input) && !(input == "forceDestroy" && !it.kind.contains("bucket"));
+                // The default group is only closed; it goes with the VPC.
+                let must = schema_has(it, input) && !it.kind.ends_with(":DefaultSecurityGroup");
                 if must {
                     assert_eq!(it.inputs.get(input), Some(&wanted), "{variant}: {}.{input}", it.name);
                 }
