@@ -5,11 +5,14 @@
 //! are made secret by their setter.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
 use serde_json::Value;
+
+macro_rules! put {
+    ($code:expr, $($format:tt)*) => { $code.push_str(&format!($($format)*)) };
+}
 
 const SCHEMA: &str = "schema/aws.json";
 
@@ -49,12 +52,11 @@ fn generate(schema: &Value) -> String {
     );
     for (module, Module { items, types }) in modules {
         let uses = "use std::collections::BTreeMap;\nuse crate::pulumi::{Context, Fields, Input, Node, Options, Output, Resource, Value};\n";
-        write!(
+        put!(
             code,
             "/// Module `{module}` of the provider.\npub mod {module} {{\n{uses}use super::VERSION;\n{items}\
              /// Nested types.\npub mod types {{\n{uses}{types}}}\n}}\n"
-        )
-        .expect("writing to a string");
+        );
     }
     code
 }
@@ -67,10 +69,9 @@ fn write_resource(code: &mut String, token: &str, name: &str, resource: &Value) 
     let mut outputs = String::new();
     for (wire, property) in entries(&resource["properties"]) {
         let (method, kind) = (ident(wire), rust_type(property));
-        write!(outputs, "pub fn {method}(&self) -> Output<{kind}> {{ self.0.output({wire:?}) }}\n")
-            .expect("string");
+        put!(outputs, "pub fn {method}(&self) -> Output<{kind}> {{ self.0.output({wire:?}) }}\n");
     }
-    write!(
+    put!(
         code,
         "/// `{token}`.\n#[derive(Clone)]\npub struct {name}(Resource);\n\
          impl {name} {{\n\
@@ -81,22 +82,20 @@ fn write_resource(code: &mut String, token: &str, name: &str, resource: &Value) 
          pub fn id(&self) -> Output<String> {{ self.0.id() }}\n\
          pub fn resource(&self) -> &Resource {{ &self.0 }}\n\
          {outputs}}}\n"
-    )
-    .expect("string");
+    );
     write_args(code, &format!("{name}Args"), name, &resource["inputProperties"], &resource["requiredInputs"]);
 }
 
 fn write_function(code: &mut String, token: &str, name: &str, function: &Value) {
     let (method, args) = (ident(name), format!("{}Args", capital(name)));
     let result = format!("{}Result", capital(name));
-    write!(
+    put!(
         code,
         "/// What `{token}` answers.\npub struct {result};\n\
          /// `{token}`.\n\
          pub fn {method}(context: &Context, args: {args}, options: &Options) -> Output<{result}> {{\n\
          context.invoke({token:?}, VERSION, args.0, options)\n}}\n"
-    )
-    .expect("string");
+    );
     write_args(
         code,
         &args,
@@ -113,24 +112,22 @@ fn write_type(code: &mut String, token: &str, name: &str, nested: &Value) {
         for value in values {
             let value = value["value"].as_str().expect("the enums used are of strings");
             let variant: String = value.split(['-', '_', '.']).map(capital).collect();
-            write!(variants, "/// `{value}`.\n{variant},\n").expect("string");
-            write!(words, "{name}::{variant} => {value:?},\n").expect("string");
+            put!(variants, "/// `{value}`.\n{variant},\n");
+            put!(words, "{name}::{variant} => {value:?},\n");
         }
-        write!(
+        put!(
             code,
             "/// `{token}`.\n#[derive(Clone, Copy, Debug, PartialEq, Eq)]\npub enum {name} {{\n{variants}}}\n\
              impl From<{name}> for Node {{\nfn from(value: {name}) -> Self {{\nmatch value {{\n{words}}}.into()\n}}\n}}\n"
-        )
-        .expect("string");
+        );
         return;
     }
     write_args(code, name, name, &nested["properties"], &nested["required"]);
     write_fields(code, name, &nested["properties"]);
-    write!(
+    put!(
         code,
         "impl From<{name}> for Node {{\nfn from(value: {name}) -> Self {{ Node::Map(value.0) }}\n}}\n"
-    )
-    .expect("string");
+    );
 }
 
 /// A struct of inputs with a setter for each, made from those that are required.
@@ -139,50 +136,46 @@ fn write_args(code: &mut String, args: &str, base: &str, properties: &Value, req
     let (mut fields, mut take) = (String::new(), String::new());
     for wire in &required {
         let (field, kind) = (ident(wire), rust_type(&properties[wire]));
-        write!(fields, "/// `{wire}`.\npub {field}: Input<{kind}>,\n").expect("string");
+        put!(fields, "/// `{wire}`.\npub {field}: Input<{kind}>,\n");
         let node = secret(&properties[wire], &format!("required.{field}"));
-        write!(take, "fields.insert({wire:?}.to_owned(), {node});\n").expect("string");
+        put!(take, "fields.insert({wire:?}.to_owned(), {node});\n");
     }
-    write!(code, "/// Inputs.\n#[derive(Clone)]\npub struct {args}(pub(crate) Fields);\n").expect("string");
+    put!(code, "/// Inputs.\n#[derive(Clone)]\npub struct {args}(pub(crate) Fields);\n");
     if required.is_empty() {
-        write!(
+        put!(
             code,
             "impl {args} {{\n/// Nothing is required.\npub fn new() -> Self {{ Self(Fields::new()) }}\n\
              }}\nimpl Default for {args} {{\nfn default() -> Self {{ Self::new() }}\n}}\n"
-        )
-        .expect("string");
+        );
     } else {
-        write!(
+        put!(
             code,
             "/// What is required.\npub struct {base}Required {{\n{fields}}}\n\
              impl {args} {{\n/// Begins with what is required.\npub fn new(required: {base}Required) -> Self {{\n\
              let mut fields = Fields::new();\n{take}Self(fields)\n}}\n}}\n"
-        )
-        .expect("string");
+        );
     }
-    write!(code, "impl {args} {{\n").expect("string");
+    put!(code, "impl {args} {{\n");
     for (wire, property) in entries(properties).filter(|(wire, _)| !required.contains(wire)) {
         let (method, kind) = (ident(wire), rust_type(property));
         let node = secret(property, "value.into()");
-        write!(
+        put!(
             code,
             "#[must_use]\npub fn {method}(mut self, value: impl Into<Input<{kind}>>) -> Self {{\n\
              self.0.insert({wire:?}.to_owned(), {node});\nself\n}}\n"
-        )
-        .expect("string");
+        );
     }
-    write!(code, "}}\n").expect("string");
+    put!(code, "}}\n");
 }
 
 /// Accessors for the fields of an object that a provider answers.
 fn write_fields(code: &mut String, name: &str, properties: &Value) {
-    write!(code, "impl Output<{name}> {{\n").expect("string");
+    put!(code, "impl Output<{name}> {{\n");
     for (wire, property) in entries(properties) {
         let (method, kind) = (ident(wire), rust_type(property));
-        write!(code, "pub fn {method}(&self) -> Output<{kind}> {{ self.field({wire:?}) }}\n")
-            .expect("string");
+        put!(code, "pub fn {method}(&self) -> Output<{kind}> {{ self.field({wire:?}) }}\n");
     }
-    write!(code, "}}\n").expect("string");
+    put!(code, "}}\n");
 }
 
 fn secret(property: &Value, input: &str) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::aws::{cloudwatch, iam, rds, secretsmanager};
+use crate::aws::{cloudwatch, ec2, iam, rds, secretsmanager};
 use crate::flows::{POSTGRES, Party};
 use crate::keys::Keys;
 use crate::names::{
@@ -77,7 +77,7 @@ impl Database {
             .publicly_accessible(false)
             .db_subnet_group_name(subnets.name())
             .vpc_security_group_ids(
-                security.group(Party::Database).map(|it| it.id()).into_iter().collect::<Vec<_>>(),
+                security.group(Party::Database).map(ec2::SecurityGroup::id).into_iter().collect::<Vec<_>>(),
             )
             .parameter_group_name(parameters.name())
             .ca_cert_identifier("rds-ca-rsa2048-g1")

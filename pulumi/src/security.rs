@@ -84,6 +84,7 @@ fn group(scope: &Scope, vpc_id: &Output<String>, party: Party) -> ec2::SecurityG
     ec2::SecurityGroup::new(scope.context(), &name, args, scope.named())
 }
 
+#[derive(Clone, Copy)]
 enum Peer<'a> {
     Group(&'a ec2::SecurityGroup),
     Network(Ipv4Net),
@@ -95,11 +96,11 @@ fn rule(scope: &Scope, group: &ec2::SecurityGroup, flow: &Flow, inward: bool, pe
         Port::Https => 443,
         Port::Application => scope.config().application_port,
     });
-    let mut part = format!("{}-{}", flow.name(), if inward { "in" } else { "out" });
+    let mut word = format!("{}-{}", flow.name(), if inward { "in" } else { "out" });
     if let Peer::Network(network) = &peer {
-        part = format!("{part}-{}", network.to_string().replace('/', "-"));
+        word = format!("{word}-{}", network.to_string().replace('/', "-"));
     }
-    let name = scope.part(&SECURITY_GROUP_RULE, &part);
+    let name = scope.part(&SECURITY_GROUP_RULE, &word);
     let mut tags = scope.tags(&name);
     tags.insert("slipway.dev/flow".to_owned(), flow.name());
     // Two types with the same inputs.

@@ -32,7 +32,7 @@ fn on_premises_network(text: &str) -> Result<Ipv4Net, String> {
         return Err(format!("has {network}, which is too much to be on-premises: /8 is the most"));
     }
     let never = [net(0, 0, 0, 0, 8), net(127, 0, 0, 0, 8), net(169, 254, 0, 0, 16), net(224, 0, 0, 0, 3)];
-    match never.iter().find(|it| overlap(it, &network)) {
+    match never.iter().find(|it| overlap(**it, network)) {
         Some(never) => Err(format!("has {network}, and nothing can be routed to {never}")),
         None => Ok(network),
     }
@@ -48,14 +48,14 @@ pub(super) fn vpc(text: &str) -> Result<Ipv4Net, String> {
     if !private.iter().any(|it| it.contains(&network)) {
         return Err("is no private network".to_owned());
     }
-    if overlap(&network, &net(172, 17, 0, 0, 16)) {
+    if overlap(network, net(172, 17, 0, 0, 16)) {
         return Err("overlaps 172.17.0.0/16, which Docker has on many hosts".to_owned());
     }
     Ok(network)
 }
 
-pub(super) fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
-    a.contains(b) || b.contains(a)
+pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
 }
 
 /// A list: `a,b`, or the JSON that Pulumi makes of a list in the stack's file. None may be in another.
@@ -75,7 +75,7 @@ pub(super) fn list(
     let mut networks: Vec<Ipv4Net> = Vec::new();
     for item in items {
         let network = parse(&item)?;
-        if let Some(other) = networks.iter().find(|it| overlap(it, &network)) {
+        if let Some(other) = networks.iter().find(|it| overlap(**it, network)) {
             return Err(format!("has both {other} and {network}, which overlap"));
         }
         networks.push(network);
@@ -89,7 +89,7 @@ pub(super) fn on_premises(reader: &mut Reader, vpc: Option<Ipv4Net>) -> Option<O
     let databases = reader.get("onPremisesDatabases", |text| list(text, 10, on_premises_network));
     let applications = reader.get("onPremisesApplications", |text| list(text, 20, on_premises_network));
     if let (Some(vpc), Some(networks)) = (vpc, &networks)
-        && let Some(network) = networks.iter().find(|it| overlap(it, &vpc))
+        && let Some(network) = networks.iter().find(|it| overlap(**it, vpc))
     {
         let why =
             format!("overlaps {network} of onPremisesNetworks, so that addresses there could not be reached");

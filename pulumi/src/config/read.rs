@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
+        if self.setting(name).is_some_and(|it| it.secret) {
+            // Its value goes into names, rules and tags in clear text.
+            self.refuse(name, "was set with --secret, but is no secret: it would show all the same", false);
+            return None;
+        }
         let set = self.setting(name).map(|it| it.text.trim().to_owned());
         let default = || KEYS.iter().find(|key| key.name == name)?.default(self.profile).map(str::to_owned);
         let Some(text) = set.or_else(default) else {
@@ -56,16 +61,12 @@ impl<'a> Reader<'a> {
 
     /// Says what is wrong with a key, and how to set it. A secret's value is never shown.
     pub(super) fn refuse(&mut self, name: &str, why: &str, show: bool) {
-        let key_of_a_tunnel = name.starts_with("vpnPresharedKey"); // its refusals never quote it
-        let (value, why) = match self.setting(name) {
-            Some(setting) if setting.secret && !key_of_a_tunnel => {
-                (String::new(), "is wrong, and not shown, since it was set with --secret")
-            }
-            Some(setting) if show => (format!("{} ", quoted(&setting.text)), why),
-            _ => (String::new(), why),
+        let value = match self.setting(name) {
+            Some(setting) if show && !setting.secret => format!("{} ", quoted(&setting.text)),
+            _ => String::new(),
         };
         let how = KEYS.iter().find(|key| key.name == name).map_or_else(String::new, |key| {
-            let secret = if key_of_a_tunnel { "--secret " } else { "" };
+            let secret = if key.name.starts_with("vpnPresharedKey") { "--secret " } else { "" };
             format!(" ({}). Set it: pulumi config set {secret}{} {}", plain(key), key.name, key.example)
         });
         self.refused

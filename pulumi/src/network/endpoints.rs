@@ -43,13 +43,17 @@ pub(super) fn new(network: &Network, security: &Security) {
     }
 }
 
-/// Nobody can carry data to an account of their own through an endpoint.
+/// Nobody can carry data to an account of their own through an endpoint. Who asks STS for a role by a token of the cluster's has
+/// no account yet.
 fn of_this_account(scope: &Scope) -> Output<String> {
     scope.account().map(|account| {
-        json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
-            "Condition": { "StringEquals": { "aws:PrincipalAccount": account } },
-        }] })
+        json!({ "Version": "2012-10-17", "Statement": [
+            {
+                "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
+                "Condition": { "StringEquals": { "aws:PrincipalAccount": account } },
+            },
+            { "Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRoleWithWebIdentity", "Resource": "*" },
+        ] })
         .to_string()
     })
 }

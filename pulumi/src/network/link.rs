@@ -85,9 +85,7 @@ fn vpn(
     let args = strong(args, &logs);
     let args = match preshared_keys {
         None => args,
-        Some([first, second]) => {
-            args.tunnel1_preshared_key(first.text.as_str()).tunnel2_preshared_key(second.text.as_str())
-        }
+        Some([first, second]) => args.tunnel1_preshared_key(first).tunnel2_preshared_key(second),
     };
     let connection = ec2::VpnConnection::new(scope.context(), &name, args, scope.options());
     if bgp_asn.is_none() {
@@ -106,7 +104,7 @@ fn vpn(
         .export("vpnTunnelAddresses", vec![connection.tunnel1_address(), connection.tunnel2_address()]);
 }
 
-/// IKEv2 with AES-256, SHA-2 and no old Diffie-Hellman group: AWS's own defaults still take SHA-1 and group 2.
+/// `IKEv2` with AES-256, SHA-2 and no old Diffie-Hellman group: AWS's own defaults still take SHA-1 and group 2.
 fn strong(args: ec2::VpnConnectionArgs, logs: &cloudwatch::LogGroup) -> ec2::VpnConnectionArgs {
     let texts = |words: &[&str]| words.iter().map(|&it| it.to_owned()).collect::<Vec<String>>();
     let (versions, ciphers) = (texts(&["ikev2"]), texts(&["AES256", "AES256-GCM-16"]));

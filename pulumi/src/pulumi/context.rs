@@ -84,7 +84,7 @@ impl Context {
         let monitor = self.0.monitor.clone();
         let future = async move {
             if let Some(parent) = parent {
-                registration.parent = parent.registered().await?.urn.clone();
+                registration.parent.clone_from(&parent.registered().await?.urn);
             }
             if let Some(provider) = provider {
                 registration.provider = provider.reference().await?;

@@ -115,16 +115,16 @@ impl<T: Decode + 'static> Output<T> {
         Output::pending(async move {
             let Known { value, mut needs } = before.await?;
             let secret = value.holds_secret();
-            let mut made = Value::Unknown;
+            let mut result = Value::Unknown;
             if !value.holds_unknown() {
                 let read = T::decode(&value.revealed())
                     .ok_or_else(|| Failure::Here("a value has another type than it should".to_owned()))?;
                 let node: Node = make(read).map_err(Failure::Here)?.into();
                 let known = node.resolve().await?;
                 needs.extend(known.needs);
-                made = known.value;
+                result = known.value;
             }
-            Ok(Known { value: if secret { made.secret() } else { made }, needs })
+            Ok(Known { value: if secret { result.secret() } else { result }, needs })
         })
     }
 }

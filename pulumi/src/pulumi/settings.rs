@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::output::Input;
+
 /// One value of the stack's configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -15,6 +17,14 @@ pub struct Setting {
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.secret { f.write_str("[secret]") } else { self.text.fmt(f) }
+    }
+}
+
+/// What was set with `--secret` stays secret wherever it goes.
+impl From<&Setting> for Input<String> {
+    fn from(setting: &Setting) -> Self {
+        let plain = Self::from(setting.text.as_str());
+        if setting.secret { plain.secret() } else { plain }
     }
 }
 

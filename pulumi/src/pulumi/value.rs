@@ -99,7 +99,6 @@ macro_rules! decode {
 }
 
 decode! {
-    Value: it => Some(it.clone());
     bool: Value::Bool(it) => Some(*it);
     f64: Value::Number(it) => Some(*it);
     String: Value::Text(it) => Some(it.clone());

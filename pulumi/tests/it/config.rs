@@ -94,10 +94,12 @@ fn a_missing_address_on_premises_is_refused() {
     }
 }
 
-/// Each line: what is set, which key is named, and a part of what is said.
+/// What is set, which key is named, and a part of what is said.
+type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
 #[test]
 fn every_wrong_value_is_refused_with_its_key() {
-    let table: &[(&[(&str, &str)], &str, &str)] = &[
+    let table: &[Case] = &[
         (&[("profile", "prod")], "profile", "neither development nor production"),
         (&[("region", "us-east")], "region", "no region"),
         (&[("region", "US-EAST-1")], "region", "no region"),
@@ -218,6 +220,8 @@ fn a_secret_is_never_shown_and_a_key_in_clear_text_refused() {
     }
     let refused = Config::read("slipway", &settings).unwrap_err();
     assert!(refused.len() > 10);
+    let said = refused.iter().find(|it| it.key == "slipway:databaseName").unwrap();
+    assert!(said.message.starts_with("was set with --secret, but is no secret"), "{said}");
     assert!(!format!("{refused:?}").contains("canary"), "{refused:#?}");
     settings = self::settings(&[]);
     for key in ["vpnPresharedKey1", "vpnPresharedKey2"] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slipway_infra::pulumi::{
-    Alias, Context, Fields, Level, Node, Options, Output, Resource, Settings, Timeouts, Value,
+    Alias, Context, Fields, Input, Level, Node, Options, Output, Resource, Setting, Settings, Timeouts, Value,
 };
 
 use crate::mock::{Mock, Record, run_with, urn};
@@ -108,6 +108,18 @@ fn a_secret_stays_secret_through_everything_made_of_it() {
     assert_eq!(b.inputs["listed"], text("canary").secret());
     assert_eq!(b.inputs["list"], Value::List(vec![text("canary").secret(), text("id<a>")]));
     assert!(!format!("{:?}", b.inputs).contains("canary"), "Debug shows a secret");
+}
+
+#[test]
+fn a_setting_is_as_secret_as_it_was_set() {
+    let record = good(Mock::default(), |context| {
+        let setting = |secret| Setting { text: "canary".to_owned(), secret };
+        let inputs = [true, false].map(|secret| Node::from(Input::<String>::from(&setting(secret))));
+        let [secret, plain] = inputs;
+        make(context, "a", &[("secret", secret), ("plain", plain)], Options::default());
+    });
+    assert_eq!(record.named("a").inputs["secret"], text("canary").secret());
+    assert_eq!(record.named("a").inputs["plain"], text("canary"));
 }
 
 #[test]
