@@ -202,11 +202,13 @@ impl Context {
         for failure in self.failures() {
             self.0.monitor.log(Level::Error, failure, String::new()).await;
         }
-        if let Err(why) = self.0.monitor.done().await {
-            lock(&self.0.work).failures.insert(format!("telling the engine that the program is done: {why}"));
-        }
         let failures = self.failures();
-        if failures.is_empty() { Ok(()) } else { Err(failures) }
+        if !failures.is_empty() {
+            // An engine that is told that the program is done deletes what was not registered: the dependents of what failed.
+            return Err(failures);
+        }
+        let done = self.0.monitor.done().await;
+        done.map_err(|why| vec![format!("telling the engine that the program is done: {why}")])
     }
 
     fn failures(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ mod components;
 mod config;
 mod docs;
 mod engine;
+mod house;
 mod layer;
 mod mock;
 mod schema;
