@@ -9,5 +9,6 @@ mod engine;
 mod house;
 mod layer;
 mod mock;
+mod model;
 mod schema;
 mod walk;

@@ -1,6 +1,6 @@
 //! Checks what is registered against the provider's schema: names, required inputs, nested types, enums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde_json::Value as Json;
@@ -85,6 +85,16 @@ pub fn computed(kind: &str) -> impl Iterator<Item = (String, &'static str)> {
 
 pub fn has_input(kind: &str, name: &str) -> bool {
     resource(kind)["inputProperties"][name].is_object()
+}
+
+#[test]
+fn the_schema_is_what_is_wanted() {
+    let wanted =
+        include_str!("../../schema/wanted.txt").lines().map(|it| it.split('#').next().unwrap().trim());
+    let wanted: BTreeSet<String> = wanted.filter(|it| !it.is_empty()).map(|it| format!("aws:{it}")).collect();
+    let tokens = |of: &str| SCHEMA[of].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let there: BTreeSet<String> = [tokens("resources"), tokens("functions")].concat().into_iter().collect();
+    assert_eq!(there, wanted, "run schema/extract.py, as docs/infrastructure.md says");
 }
 
 /// The check itself must be able to fail.
