@@ -178,6 +178,21 @@ fn every_failure_of_the_engine_is_told_and_the_program_fails() {
 }
 
 #[test]
+fn a_function_that_the_provider_refuses_is_told() {
+    let engine = Engine::start(Seen { refuses_calls: true, ..Seen::default() });
+    let output = program(&engine, &settings(&[]), false);
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    let wanted = [
+        "calling aws:index/getAvailabilityZones:getAvailabilityZones: filters: not like this",
+        "calling aws:index/getCallerIdentity:getCallerIdentity: filters: not like this",
+        "calling aws:secretsmanager/getRandomPassword:getRandomPassword: filters: not like this",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
+    engine.stop();
+}
+
+#[test]
 fn an_engine_that_keeps_no_secrets_is_refused() {
     let engine = Engine::start(Seen { no_secrets: true, ..Seen::default() });
     let output = program(&engine, &settings(&[]), false);

@@ -29,7 +29,9 @@ pub struct Seen {
     pub no_secrets: bool,
     /// Answer what fails by `result`, as engines do, and not by a status.
     pub by_result: bool,
+    /// Knows no signal at the end.
     pub old: bool,
+    pub refuses_calls: bool,
 }
 
 impl Engine {
@@ -113,6 +115,11 @@ impl ResourceMonitor for Service {
             provider: request.provider,
             version: request.version,
         };
+        if self.0.refuses_calls {
+            let failure =
+                rpc::CheckFailure { property: "filters".to_owned(), reason: "not like this".to_owned() };
+            return Ok(Response::new(rpc::InvokeResponse { r#return: None, failures: vec![failure] }));
+        }
         let answer = fields_out(self.0.mock.call(call));
         Ok(Response::new(rpc::InvokeResponse { r#return: Some(answer), failures: Vec::new() }))
     }
