@@ -354,6 +354,33 @@ fn a_secret_that_somebody_spoilt_is_said_without_showing_it() {
     );
 }
 
+/// What comes later builds on these, so each is in the documentation.
+#[test]
+fn the_stack_has_the_outputs_that_the_documentation_promises() {
+    let page = include_str!("../../../docs/infrastructure.md");
+    let gateway = [
+        ("onPremisesLink", "transitGateway"),
+        ("transitGatewayId", "tgw-0123456789abcdef0"),
+        ("onPremisesGatewayAddress", "-"),
+    ];
+    for record in [build(&[]), build(&gateway)] {
+        let root = crate::mock::urn("pulumi:pulumi:Stack", "slipway-dev");
+        let outputs = &record.outputs[&root];
+        assert!(outputs.len() > 12);
+        for (name, value) in outputs {
+            assert!(page.contains(&format!("| `{name}` |")), "{name} is not in docs/infrastructure.md");
+            assert!(
+                !value.holds_secret() && !value.holds_unknown() && *value != Value::Null,
+                "{name}: {value:?}"
+            );
+        }
+    }
+    let groups =
+        &build(&[]).outputs[&crate::mock::urn("pulumi:pulumi:Stack", "slipway-dev")]["securityGroupIds"];
+    let Value::Map(groups) = groups else { panic!("{groups:?}") };
+    assert_eq!(groups["database"], text("id<security-group-database-dev>"));
+}
+
 #[test]
 fn only_this_account_may_be_touched_if_it_is_said() {
     let provider = |record: &Record| record.of_kind("pulumi:providers:aws")[0].clone();

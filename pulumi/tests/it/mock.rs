@@ -156,7 +156,7 @@ pub fn config(changes: &[(&str, &str)]) -> Config {
 
 /// Runs `program` and gives what was recorded, and how it ended.
 pub fn run_with(mock: Mock, program: impl FnOnce(&Context)) -> (Record, Result<(), Vec<String>>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mock = Arc::new(mock);
     let end = runtime.block_on(async {
         let context = Context::new(mock.clone(), "slipway", "dev", mock.preview);

@@ -109,6 +109,22 @@ fn no_two_resources_of_a_type_share_a_name() {
     }
 }
 
+/// Else a second `pulumi up` would change something.
+#[test]
+fn a_second_run_registers_the_same() {
+    let all = |record: Record| -> BTreeMap<(String, String), Registration> {
+        record.registrations.into_iter().map(|it| ((it.kind.clone(), it.name.clone()), it)).collect()
+    };
+    for ((variant, first), (_, second)) in variants().into_iter().zip(variants()) {
+        assert_eq!(first.outputs, second.outputs, "{variant}");
+        let (first, second) = (all(first), all(second));
+        for (key, it) in &first {
+            assert_eq!(it, &second[key], "{variant}");
+        }
+        assert_eq!(first.len(), second.len(), "{variant}");
+    }
+}
+
 #[test]
 fn everything_that_can_have_tags_has_them() {
     for (variant, record) in variants() {
