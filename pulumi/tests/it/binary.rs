@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use prost_types::value::Kind;
 use slipway_infra::pulumi::{Registration, Setting};
 
-use crate::engine::{Engine, Seen};
+use crate::engine::{Engine, Seen, Way};
 use crate::mock::{CANARY, Mock, build, settings};
 
 fn program(engine: &Engine, settings: &BTreeMap<String, Setting>, preview: bool) -> Output {
@@ -147,19 +147,22 @@ fn a_bad_configuration_is_refused_before_anything_is_registered() {
 
 #[test]
 fn every_failure_of_the_engine_is_told_and_the_program_fails() {
-    for by_result in [false, true] {
+    for way in [Way::Usual, Way::FailsByResult] {
         let refuse = |it: &Registration| {
             ["flow-log-dev", "db-subnet-group-dev", "customer-gateway-dev"]
                 .contains(&it.name.as_str())
                 .then(|| "AccessDenied: not you\nwith a long story".to_owned())
         };
         let mock = Mock { refuse: Some(Box::new(refuse)), ..Mock::default() };
-        let engine = Engine::start(Seen { mock, by_result, ..Seen::default() });
+        let engine = Engine::start(Seen { mock, way, ..Seen::default() });
         let output = program(&engine, &settings(&[]), false);
         assert_eq!(output.status.code(), Some(1));
         let said = errors(&output);
-        let why =
-            if by_result { "the engine did not carry it out" } else { "Unknown: AccessDenied: not you" };
+        let why = if way == Way::FailsByResult {
+            "the engine did not carry it out"
+        } else {
+            "Unknown: AccessDenied: not you"
+        };
         let wanted = [
             "registering aws:ec2/customerGateway:CustomerGateway customer-gateway-dev: ",
             "registering aws:ec2/flowLog:FlowLog flow-log-dev: ",
@@ -179,7 +182,7 @@ fn every_failure_of_the_engine_is_told_and_the_program_fails() {
 
 #[test]
 fn a_function_that_the_provider_refuses_is_told() {
-    let engine = Engine::start(Seen { refuses_calls: true, ..Seen::default() });
+    let engine = Engine::start(Seen { way: Way::RefusesCalls, ..Seen::default() });
     let output = program(&engine, &settings(&[]), false);
     assert_eq!(output.status.code(), Some(1));
     let said = errors(&output);
@@ -194,7 +197,7 @@ fn a_function_that_the_provider_refuses_is_told() {
 
 #[test]
 fn an_engine_that_keeps_no_secrets_is_refused() {
-    let engine = Engine::start(Seen { no_secrets: true, ..Seen::default() });
+    let engine = Engine::start(Seen { way: Way::NoSecrets, ..Seen::default() });
     let output = program(&engine, &settings(&[]), false);
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("in clear text. Use a current Pulumi"), "{}", errors(&output));
@@ -204,7 +207,7 @@ fn an_engine_that_keeps_no_secrets_is_refused() {
 
 #[test]
 fn an_older_engine_that_waits_for_no_signal_will_do() {
-    let engine = Engine::start(Seen { old: true, ..Seen::default() });
+    let engine = Engine::start(Seen { way: Way::Old, ..Seen::default() });
     let output = program(&engine, &settings(&[]), false);
     assert!(output.status.success(), "{}", errors(&output));
     engine.stop();

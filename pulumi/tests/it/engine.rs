@@ -22,16 +22,25 @@ pub struct Engine {
     runtime: tokio::runtime::Runtime,
 }
 
+/// How an engine may differ.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub enum Way {
+    #[default]
+    Usual,
+    /// Keeps no secrets.
+    NoSecrets,
+    /// Tells what failed by `result`, as engines do that go on after errors, and not by a status.
+    FailsByResult,
+    /// Knows no signal at the end.
+    Old,
+    RefusesCalls,
+}
+
 #[derive(Default)]
 pub struct Seen {
     pub mock: Mock,
     pub requests: Mutex<Vec<rpc::RegisterResourceRequest>>,
-    pub no_secrets: bool,
-    /// Answer what fails by `result`, as engines do, and not by a status.
-    pub by_result: bool,
-    /// Knows no signal at the end.
-    pub old: bool,
-    pub refuses_calls: bool,
+    pub way: Way,
 }
 
 impl Engine {
@@ -100,7 +109,7 @@ impl ResourceMonitor for Service {
         &self,
         request: Request<rpc::SupportsFeatureRequest>,
     ) -> Result<Response<rpc::SupportsFeatureResponse>, Status> {
-        let has_support = request.get_ref().id == "secrets" && !self.0.no_secrets;
+        let has_support = request.get_ref().id == "secrets" && self.0.way != Way::NoSecrets;
         Ok(Response::new(rpc::SupportsFeatureResponse { has_support }))
     }
 
@@ -115,7 +124,7 @@ impl ResourceMonitor for Service {
             provider: request.provider,
             version: request.version,
         };
-        if self.0.refuses_calls {
+        if self.0.way == Way::RefusesCalls {
             let failure =
                 rpc::CheckFailure { property: "filters".to_owned(), reason: "not like this".to_owned() };
             return Ok(Response::new(rpc::InvokeResponse { r#return: None, failures: vec![failure] }));
@@ -138,7 +147,7 @@ impl ResourceMonitor for Service {
                 object: Some(fields_out(it.properties)),
                 ..rpc::RegisterResourceResponse::default()
             })),
-            Err(_) if self.0.by_result => Ok(Response::new(rpc::RegisterResourceResponse {
+            Err(_) if self.0.way == Way::FailsByResult => Ok(Response::new(rpc::RegisterResourceResponse {
                 result: rpc::Result::Fail.into(),
                 ..rpc::RegisterResourceResponse::default()
             })),
@@ -157,7 +166,7 @@ impl ResourceMonitor for Service {
     }
 
     async fn signal_and_wait_for_shutdown(&self, _: Request<()>) -> Result<Response<()>, Status> {
-        if self.0.old {
+        if self.0.way == Way::Old {
             return Err(Status::unimplemented("of a later version"));
         }
         self.0.mock.record.lock().unwrap().done = true;
