@@ -1,0 +1,87 @@
+//! What a component is given: the run, the configuration, its own name, and the tags of all that it makes.
+
+use std::collections::BTreeMap;
+
+use crate::config::Config;
+use crate::names::{COMPONENT, Kind};
+use crate::pulumi::{Context, Fields, Options, Output, Resource};
+
+/// What is the same for all components.
+pub struct Ground<'a> {
+    /// The run.
+    pub context: &'a Context,
+    /// The checked configuration.
+    pub config: &'a Config,
+    /// The provider, with our region.
+    pub provider: Resource,
+    /// The account.
+    pub account: Output<String>,
+}
+
+impl<'a> Ground<'a> {
+    /// Begins a component, such as `network`.
+    pub fn component(&'a self, word: &'static str) -> Scope<'a> {
+        let options = Options { provider: Some(self.provider.clone()), ..Options::default() };
+        let name = COMPONENT.part(word, &self.config.suffix);
+        let component = self.context.component(&format!("slipway:infra:{word}"), &name, options);
+        Scope { ground: self, word, component }
+    }
+}
+
+/// One component.
+pub struct Scope<'a> {
+    ground: &'a Ground<'a>,
+    word: &'static str,
+    component: Resource,
+}
+
+impl Scope<'_> {
+    /// The run.
+    pub fn context(&self) -> &Context {
+        self.ground.context
+    }
+
+    /// The checked configuration.
+    pub fn config(&self) -> &Config {
+        self.ground.config
+    }
+
+    /// The account.
+    pub fn account(&self) -> &Output<String> {
+        &self.ground.account
+    }
+
+    /// A name with nothing between: `vpc-dev`.
+    pub fn name(&self, kind: &Kind) -> String {
+        kind.name(&self.ground.config.suffix)
+    }
+
+    /// A name with a part between: `subnet-private-a-dev`.
+    pub fn part(&self, kind: &Kind, part: &str) -> String {
+        kind.part(part, &self.ground.config.suffix)
+    }
+
+    /// The tags of what has this name. By the second one an environment can be found without Pulumi.
+    pub fn tags(&self, name: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("Name".to_owned(), name.to_owned()),
+            ("slipway.dev/environment".to_owned(), self.ground.config.suffix.clone()),
+            ("slipway.dev/component".to_owned(), self.word.to_owned()),
+        ])
+    }
+
+    /// Options of what belongs to the component.
+    pub fn options(&self) -> Options {
+        Options { parent: Some(self.component.clone()), ..Options::default() }
+    }
+
+    /// Options of what has a name that AWS allows once: the old one goes before the new one comes.
+    pub fn named(&self) -> Options {
+        self.options().rules(|it| it.delete_before_replace = true)
+    }
+
+    /// Ends the component.
+    pub fn end(self, outputs: Fields) {
+        self.ground.context.outputs(&self.component, outputs);
+    }
+}

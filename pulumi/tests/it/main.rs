@@ -1,0 +1,14 @@
+//! The program without a cloud: in process against a recording monitor, and as a binary against a gRPC one.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
+
+mod binary;
+mod components;
+mod config;
+mod docs;
+mod engine;
+mod house;
+mod layer;
+mod mock;
+mod model;
+mod schema;
+mod walk;
