@@ -60,6 +60,9 @@ pub async fn reconcile(
         Ok(account) => account,
         Err(blocked) => return refuse(object, context, &blocked, now).await,
     };
+    if let Err(blocked) = goal.is_within(&account) {
+        return refuse(object, context, &blocked, now).await;
+    }
     Box::pin(walk(object, context, memory, &goal, &account, now)).await
 }
 

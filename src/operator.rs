@@ -16,7 +16,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{reflector, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 
 use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
@@ -140,8 +140,11 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
     let migration = match &object.0 {
         Ok(migration) => migration,
         Err(error) => {
-            tracing::error!(name = object.name_any(), %error, "the object does not fit its CRD; waiting for it to change");
+            let error = without_values(&error.error);
+            let name = object.name_any();
+            tracing::error!(name, error, "the object does not fit its CRD; waiting for it to change");
             count(&context, "malformed");
+            database::publish::malformed(&object.object_ref(&()), &context, &error).await;
             return Ok(Action::await_change());
         }
     };
@@ -180,6 +183,18 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
     }
 }
 
+/// What does not fit may be a password that somebody wrote into the wrong field. The reader quotes it.
+fn without_values(error: &str) -> String {
+    let between = |open: &str, close: &str| {
+        let from = error.find(open)? + open.len();
+        let to = error.rfind(close).filter(|to| *to >= from)?;
+        Some(format!("{}…{}", &error[..from], &error[to..]))
+    };
+    between("unknown variant `", "`, expected")
+        .or_else(|| between("\"", "\""))
+        .unwrap_or_else(|| error.to_owned())
+}
+
 fn count(context: &Context, outcome: &'static str) {
     context.metrics.reconciles.get_or_create(&Outcome { outcome }).inc();
 }
@@ -192,5 +207,27 @@ fn after_failure(object: Arc<Guarded>, fault: &Fault, _: Arc<Context>) -> Action
         Fault::Wait(_) | Fault::Unknown(_) => Action::requeue(Duration::from_millis(500)),
         Fault::Again(_) | Fault::Blocked(_) => Action::requeue(Duration::from_secs(5)),
         Fault::Bug(_) => Action::requeue(Duration::from_mins(10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_values;
+
+    #[test]
+    fn what_does_not_fit_is_not_repeated() {
+        for (error, told) in [
+            (
+                "invalid type: string \"hunter2 \"x\"\", expected struct SecretRef",
+                "invalid type: string \"…\", expected struct SecretRef",
+            ),
+            (
+                "unknown variant `hunter2`, expected one of `Plan`, `Replicate`",
+                "unknown variant `…`, expected one of `Plan`, `Replicate`",
+            ),
+            ("missing field `source`", "missing field `source`"),
+        ] {
+            assert_eq!(without_values(error), told);
+        }
     }
 }

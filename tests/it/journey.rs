@@ -42,6 +42,8 @@ pub struct Journey {
     pub client: Client,
     /// More flags for the operator's next start, as `--accounts FILE`.
     pub flags: Vec<String>,
+    /// How often the operator looks at what a person must mend, from its next start on.
+    pub retry: Duration,
     operator: Option<Running>,
     directory: PathBuf,
     _place: SemaphorePermit<'static>,
@@ -65,7 +67,7 @@ impl Journey {
         Box::pin(stage::install_crds(&client)).await.unwrap();
         Box::pin(stage::apply_secrets(&client, &sandbox.environment)).await.unwrap();
         bank::seed(&sandbox.source, 0).await.unwrap();
-        Self { sandbox, client, flags: Vec::new(), operator: None, directory, _place: place }
+        Self { sandbox, client, flags: Vec::new(), retry: RETRY, operator: None, directory, _place: place }
     }
 
     /// Ends everything in order and removes what a passed test leaves behind.
@@ -79,7 +81,7 @@ impl Journey {
 
     /// Starts the operator's process; it looks again without long pauses.
     pub fn start_operator(&mut self) {
-        let mut flags = vec!["--retry".to_owned(), RETRY.as_secs_f64().to_string()];
+        let mut flags = vec!["--retry".to_owned(), self.retry.as_secs_f64().to_string()];
         flags.extend(self.flags.clone());
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
         let poll = Duration::from_millis(200);

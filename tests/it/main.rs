@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod admission;
+mod bad_input;
 mod by_hand;
 mod crash;
 mod cutover;

@@ -17,6 +17,7 @@
 //! | [`sandbox`] | all of it together, for one process, with a file that tells others how to reach it |
 //! | [`mod@bench`] | the cutover, many times, and how long each part took |
 //! | [`demo`] | one migration from nothing to a proved copy, told as it happens |
+//! | [`dice`] | numbers that look random and come again for the same seed |
 //! | [`cli`] | `cargo sandbox`, `cargo demo` and `cargo cutover-bench` |
 
 pub mod bank;
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod cluster;
 pub mod dataplane;
 pub mod demo;
+pub mod dice;
 pub mod plane;
 pub mod postgres;
 pub mod process;
