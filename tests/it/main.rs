@@ -4,6 +4,7 @@
 mod admission;
 mod bad_input;
 mod by_hand;
+mod canary;
 mod crash;
 mod cutover;
 mod deletion;
@@ -17,3 +18,4 @@ mod recovery;
 mod stand_in;
 mod survival;
 mod switches;
+mod torture;

@@ -97,7 +97,8 @@ fn readable() -> Vec<(&'static str, Value, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready() {
-    let mut journey = Box::pin(Journey::begin("lax")).await;
+    let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
+    let mut journey = Box::pin(Journey::begin_with("lax", traced)).await;
     loosen(&journey).await;
     let good = generate::good(&journey.example(|_| {}))[0].clone();
     for (name, spec) in unreadable() {

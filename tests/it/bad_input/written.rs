@@ -80,7 +80,8 @@ pub fn merge(into: &mut Value, change: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
-    let mut journey = Box::pin(Journey::begin("written")).await;
+    let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
+    let mut journey = Box::pin(Journey::begin_with("written", traced)).await;
     let good = generate::good(&journey.example(|_| {}));
     let entries = table();
     assert!(entries.len() >= 100, "{}", entries.len());

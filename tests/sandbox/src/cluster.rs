@@ -18,7 +18,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
-use crate::process::{self, Running};
+use crate::process::{self, Running, Signal};
 use binaries::Binaries;
 use credentials::Credentials;
 use operator::OperatorIdentity;
@@ -136,6 +136,16 @@ impl Cluster {
     /// Makes the identity that the operator runs as: see [`OperatorIdentity::create`].
     pub async fn operator_identity(&self, namespaces: &[&str]) -> Result<OperatorIdentity, Error> {
         OperatorIdentity::create(self, namespaces).await
+    }
+
+    /// Freezes the API server: connections stay open and nothing answers.
+    pub fn pause(&self) -> Result<(), Error> {
+        Ok(self.apiserver.signal(Signal::STOP)?)
+    }
+
+    /// Ends [`Self::pause`].
+    pub fn resume(&self) -> Result<(), Error> {
+        Ok(self.apiserver.signal(Signal::CONT)?)
     }
 
     /// Ends both servers, the API server first, and returns when both are gone.
