@@ -216,3 +216,23 @@ fn unreadable(field: &str, kind: &str, name: &str, error: &kube::Error) -> Fault
         _ => Fault::Again(format!("{field}: getting {kind} {name} failed: the API server did not answer")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_no_server_takes_are_told_of_without_showing_them() {
+        for (key, text, words) in [
+            ("password", "hunter2\n".to_owned(), "line break"),
+            ("username", "slipway\r\n".to_owned(), "line break"),
+            ("password", "hun\0ter2".to_owned(), "control character"),
+            ("username", "u".repeat(64), "longer"),
+            ("password", "hunter2".repeat(200), "longer"),
+        ] {
+            let why = unusable(key, &text).unwrap_or_default();
+            assert!(why.contains(words) && why.contains(". ") && !why.contains("hunter2"), "{text:?}: {why}");
+        }
+        assert_eq!(unusable("password", "pä$$ word';--"), None);
+    }
+}

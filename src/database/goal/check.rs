@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::SignedDuration;
 
+use crate::address;
 use crate::api::database::{DatabaseMigrationSpec, TableSelector};
 use crate::api::schema;
 use crate::duration;
@@ -56,39 +57,22 @@ fn host(host: &str) -> Option<&'static str> {
     let last = lower.rsplit('.').next().unwrap_or(&lower);
     let ends_in_a_number = last.bytes().all(|b| b.is_ascii_digit())
         || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
-    let address = if lower.contains(':') {
+    let given = if lower.contains(':') {
         lower.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
     } else if ends_in_a_number {
         lower.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
     } else {
         return name(&lower);
     };
-    match address {
+    match given {
         None => Some("must be written in the usual way if it is an address, such as 10.0.0.5 or 2001:db8::5"),
-        Some(address) if is_of_this_machine(address) => Some(BEYOND),
+        Some(address) if address::is_local(address) => Some(BEYOND),
         Some(_) => None,
     }
 }
 
 const BEYOND: &str =
     "must be the database's own address, and not a loopback, link-local, multicast or metadata address";
-
-fn is_of_this_machine(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.octets()[0] == 0 || v4.is_loopback() || v4.is_link_local() || v4.octets()[0] >= 224
-        }
-        IpAddr::V6(v6) => {
-            let [first, second, ..] = v6.segments();
-            // All that begins with zeros: unspecified, loopback, and IPv4 in other clothes.
-            first == 0
-                || v6.is_unicast_link_local()
-                || v6.is_multicast()
-                // Where EC2 has its metadata.
-                || (first, second) == (0xfd00, 0xec2)
-        }
-    }
-}
 
 fn name(lower: &str) -> Option<&'static str> {
     let metadata = ["metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"];
