@@ -301,6 +301,21 @@ impl Goal {
         })
     }
 
+    /// What a move that has begun goes on by when its spec became one that can't be used: by the spec that it began with, and
+    /// by what the resource's status says now. To leave the fence standing until a person comes would be worse.
+    #[must_use]
+    pub fn in_the_midst(&self, object: &DatabaseMigration) -> Option<Self> {
+        let status = object.status.as_ref();
+        let goal = Self {
+            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| object.spec.deletion_policy),
+            latch: writer::latch(status),
+            decided: writer::decided(status),
+            ..self.clone()
+        };
+        let same = object.uid().is_some_and(|uid| uid == goal.migration.uid);
+        (same && self.is_moving()).then_some(goal)
+    }
+
     /// Whether all that the spec names in AWS is where the operator looks.
     pub fn is_within(&self, account: &Account) -> Result<(), Blocked> {
         let region = account.region.as_str();

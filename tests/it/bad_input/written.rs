@@ -136,7 +136,7 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
     journey.start_operator();
     let mut wrong = Vec::new();
     for (name, entry) in names.iter().zip(&told_of) {
-        let stalled = |view: &crate::journey::View| view.is_current() && view.message("Stalled") != "";
+        let stalled = |view: &crate::journey::View| view.is_current() && !view.message("Stalled").is_empty();
         let view = journey.until(name, &entry.what, stalled).await;
         let message = view.message("Stalled");
         if !entry.says.iter().all(|words| message.contains(words)) || !message.contains(". ") {

@@ -26,6 +26,7 @@ use crate::demo::account::Account;
 use crate::demo::build::programs;
 use crate::demo::check;
 use crate::dice::Dice;
+use crate::process::Running;
 use crate::sandbox::{Example, Options, Sandbox, apply_example, install_crds};
 use deed::World;
 pub use deed::hold_the_marker;
@@ -274,7 +275,7 @@ impl Round<'_, '_> {
 
     /// A Deployment starts an operator again that has ended: one that lost its lease ends by itself.
     fn keep_the_operator(&mut self) -> Result<(), String> {
-        if self.bench.operator.as_ref().is_none_or(|operator| operator.is_running()) {
+        if self.bench.operator.as_ref().is_none_or(Running::is_running) {
             return Ok(());
         }
         self.told.push("the operator ended and was started again".to_owned());
@@ -297,7 +298,7 @@ impl Round<'_, '_> {
                 return Ok(end);
             }
             if begun.elapsed() > PATIENCE {
-                let operator = self.bench.operator.as_ref().map(|o| o.describe()).unwrap_or_default();
+                let operator = self.bench.operator.as_ref().map(Running::describe).unwrap_or_default();
                 return Err(format!("waited in vain for {wanted}; {}\n{operator}", watch.describe()));
             }
             sleep(Duration::from_millis(100)).await;

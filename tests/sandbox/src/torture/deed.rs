@@ -32,7 +32,10 @@ pub(super) enum Deed {
     FreezeOperator,
     ThawOperator,
     Kill(Side),
+    /// In an orderly way, at once.
     Restart(Side),
+    /// After a kill.
+    Start(Side),
     Freeze(Side),
     Thaw(Side),
     FreezeKubernetes,
@@ -56,7 +59,8 @@ impl fmt::Display for Deed {
             Self::FreezeOperator => f.write_str("freeze operator"),
             Self::ThawOperator => f.write_str("thaw operator"),
             Self::Kill(side) => write!(f, "kill -9 {side}"),
-            Self::Restart(side) => write!(f, "start {side} again"),
+            Self::Restart(side) => write!(f, "restart {side}"),
+            Self::Start(side) => write!(f, "start {side} again"),
             Self::Freeze(side) => write!(f, "freeze {side}"),
             Self::Thaw(side) => write!(f, "thaw {side}"),
             Self::FreezeKubernetes => f.write_str("freeze API server"),
@@ -80,6 +84,7 @@ impl Deed {
         match self {
             Self::ThawOperator
             | Self::Thaw(_)
+            | Self::Start(_)
             | Self::ThawKubernetes
             | Self::RollBackPrepared
             | Self::Says(Person::Resume) => None,
@@ -131,7 +136,7 @@ impl World {
                 server(bench, *side).kill().await.map_err(text)?;
                 self.down[place(*side)] = true;
             }
-            Deed::Restart(side) => {
+            Deed::Restart(side) | Deed::Start(side) => {
                 self.thaw(bench, *side)?;
                 server(bench, *side).restart().await.map_err(text)?;
                 self.down[place(*side)] = false;

@@ -101,7 +101,7 @@ impl Plan {
         let at = dice.below(1_000);
         self.add(Stage::Fenced, at, Deed::LetGoOfTheMarker);
         self.add(Stage::Fenced, at, Deed::Kill(Side::Target));
-        self.add(Stage::Fenced, at + 6_000 + dice.below(3_000), Deed::Restart(Side::Target));
+        self.add(Stage::Fenced, at + 6_000 + dice.below(3_000), Deed::Start(Side::Target));
     }
 
     fn misfortune(&mut self, stage: Stage, dice: &mut Dice) {
@@ -110,8 +110,7 @@ impl Plan {
         let side = *dice.one_of(&[Side::Source, Side::Target]);
         let longest = if dice.below(3) == 0 { 12_000 } else { 2_500 };
         let lasts = 200 + dice.below(longest);
-        match dice.below(14) {
-            0..=2 => self.add(stage, at, Deed::Aws(aws(dice))),
+        match dice.below(15) {
             3 | 4 => self.add(stage, at, Deed::KillOperator),
             5 => {
                 // Sometimes longer than any lease.
@@ -121,7 +120,7 @@ impl Plan {
             }
             6 | 7 => {
                 self.add(stage, at, Deed::Kill(side));
-                self.add(stage, at + lasts, Deed::Restart(side));
+                self.add(stage, at + lasts, Deed::Start(side));
             }
             8 => self.add(stage, at, Deed::Restart(side)),
             9 => {
