@@ -5,11 +5,13 @@ use std::time::Duration;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
+use sandbox::bank::probe::Side;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{generate, renamed, submit};
-use crate::journey::{Journey, NAME, PATIENCE, spec};
+use crate::cutover::Night;
+use crate::journey::{Journey, NAME, PATIENCE, View, spec};
 
 const CRD: &str = "databasemigrations.slipway.dev";
 
@@ -162,4 +164,30 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
     journey.delete(NAME).await;
     journey.until_gone(NAME).await;
     journey.end().await;
+}
+
+/// Spoilt while nobody can write: the move ends by what it began with, and the source takes writes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
+    let mut night = Box::pin(Night::begin("spoilt", |object| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
+    }))
+    .await;
+    loosen(&night.journey).await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    let host = |host: &str| spec(json!({"source": {"endpoint": {"host": host}}}));
+    night.journey.patch(NAME, host("169.254.169.254")).await.unwrap();
+    night.holder("source").await;
+    night.writes().await;
+    let told = |view: &View| view.is("Stalled", "True", "InvalidSpec");
+    let view = night.journey.until(NAME, "what is wrong with the spec", told).await;
+    assert!(view.message("Stalled").contains("spec.source.endpoint.host"), "{}", view.describe());
+    drop(held);
+    night.journey.patch(NAME, host("localhost")).await.unwrap();
+    Box::pin(night.until_back()).await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
 }
