@@ -53,6 +53,23 @@ pub struct Run {
     /// Seconds between looks while a person must change something, or nothing is to be done.
     #[arg(long, default_value = "15", value_parser = seconds)]
     pub retry: Duration,
+    /// The Lease that lets one operator act at a time.
+    #[arg(long, default_value = "slipway", env = "SLIPWAY_LEASE_NAME")]
+    pub lease_name: String,
+    /// The Lease's namespace; else that of the operator's credentials.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Seconds that others wait for the holder's next renewal before they take over. The holder ends when it could not renew
+    /// for two thirds of it.
+    #[arg(long, default_value = "15", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub lease_duration: u64,
+    /// The pod's name. With --pod-uid it says who holds the Lease, so that a container that starts again in the same pod has
+    /// it back at once.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+    /// The pod's metadata.uid. Never set it to the same for two operators that run at once.
+    #[arg(long, env = "POD_UID")]
+    pub pod_uid: Option<String>,
     /// Log as JSON lines, or as text for a terminal.
     #[arg(long, value_enum, default_value = "json")]
     pub log: LogFormat,

@@ -64,6 +64,8 @@ pub struct Metrics {
     pub ready: Family<Of, Gauge>,
     /// `slipway_stalled{namespace,name}`: 1 while a person must change something, else 0.
     pub stalled: Family<Of, Gauge>,
+    /// `slipway_leader`: 1 while this process holds the Lease, else 0.
+    pub leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -77,6 +79,7 @@ impl Default for Metrics {
         let lag_seconds = Family::default();
         let ready = Family::default();
         let stalled = Family::default();
+        let leader = Gauge::default();
         registry.register("reconciles", "Reconciles by how they ended", reconciles.clone());
         registry.register("reconcile_seconds", "How long a reconcile took", reconcile_seconds.clone());
         registry.register("steps", "Steps performed, by how they ended", steps.clone());
@@ -85,6 +88,7 @@ impl Default for Metrics {
         registry.register("lag_seconds", "Age of the heartbeat on the target", lag_seconds.clone());
         registry.register("ready", "1 while the migration is Ready", ready.clone());
         registry.register("stalled", "1 while a person must change something", stalled.clone());
+        registry.register("leader", "1 while this process holds the Lease", leader.clone());
         Self {
             registry: Arc::new(registry),
             reconciles,
@@ -95,6 +99,7 @@ impl Default for Metrics {
             lag_seconds,
             ready,
             stalled,
+            leader,
         }
     }
 }

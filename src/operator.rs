@@ -1,8 +1,10 @@
-//! How reconcile gets called: watches, concurrency, health, shutdown.
+//! How reconcile gets called: leadership, watches, concurrency, health, shutdown.
 
 pub mod accounts;
 pub mod backoff;
 pub mod health;
+pub mod leader;
+pub mod lease;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -17,6 +19,8 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
@@ -24,13 +28,19 @@ use crate::database;
 use crate::database::context::{Context, Pace};
 use crate::fault::Fault;
 use crate::metrics::{Metrics, Outcome};
-use crate::permit::Leadership;
+use crate::permit::{Leadership, Term};
 use accounts::Accounts;
 use health::Readiness;
+use leader::{Candidate, Election, Standing};
 
 /// A reconcile that takes longer is given up; the next one looks at what it left. Longer than the longest
 /// `spec.cutover.maxWriteOutage`, which ends a move by itself.
 const RECONCILE_MAX: Duration = Duration::from_mins(12);
+/// Running reconciles may take this long after SIGTERM. One in the midst of a move that takes longer is dropped: whoever
+/// leads next goes on with it, and sooner than if it waited for this one.
+const GRACE: Duration = Duration::from_secs(10);
+/// Giving the Lease back may take this long.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// Migrations looked after at once.
 const CONCURRENCY: u16 = 8;
 /// A change of the same object within this time is looked at once.
@@ -47,6 +57,8 @@ pub struct Settings {
     pub accounts: Accounts,
     /// How often to look again.
     pub pace: Pace,
+    /// Which Lease, and who asks for it.
+    pub candidate: Candidate,
 }
 
 /// Why the operator could not run.
@@ -66,12 +78,20 @@ pub enum Error {
     /// Another part of this process acts already.
     #[error("another operator runs in this process")]
     NotLeader,
+    /// It may not lead, or leads no more.
+    #[error(transparent)]
+    Leader(#[from] leader::Error),
+    /// Nobody renews the Lease any more.
+    #[error("the task that renews the Lease ended: {0}")]
+    Renewal(#[from] JoinError),
 }
 
-/// Runs until `stop` resolves; then lets running reconciles finish.
+/// Runs until `stop` resolves; then lets running reconciles finish and gives the Lease back. While somebody else holds it,
+/// this waits.
 ///
 /// # Errors
-/// When it can't start.
+/// When it can't start, and when the Lease is lost: then the process must end at once, since what is under way may not go
+/// on. Permits have ended by then.
 pub async fn run(
     settings: Settings,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
@@ -87,11 +107,85 @@ pub async fn run(
             .await
             .map_err(|source| Error::Listen { address: settings.health_address, source })?;
     tracing::info!(%address, "serving /healthz, /readyz and /metrics");
+    let term = Term::default();
+    let leadership = Leadership::acquire().ok_or(Error::NotLeader)?.within(term.clone());
+    let election = Election::new(client.clone(), settings.candidate.clone(), term, metrics.clone());
+    let standing = election.standing();
+    let (finish, finished) = oneshot::channel();
+    // By itself, so that nothing that a reconcile does can keep the Lease from being renewed.
+    let mut renewal = tokio::spawn(election.run(finished));
+    tokio::select! {
+        () = lead(standing, readiness.clone()) => {
+            let work = act(settings, client, leadership, metrics, readiness, stop.clone());
+            tokio::select! {
+                () = work => {}
+                ended = &mut renewal => return over(ended),
+                () = overdue(stop.clone()) => {
+                    tracing::warn!("steps did not end within {} s; whoever leads next goes on with them", GRACE.as_secs());
+                }
+            }
+        }
+        ended = &mut renewal => return over(ended),
+        () = stop.clone() => {}
+    }
+    let _ = finish.send(());
+    give_back(renewal).await?;
+    tracing::info!("stopped; nothing runs any more");
+    health.abort();
+    Ok(())
+}
+
+/// Returns when this process leads. One that follows is ready: what it is there for, it does.
+async fn lead(mut standing: watch::Receiver<Standing>, readiness: Readiness) {
+    loop {
+        let now = *standing.borrow_and_update();
+        match now {
+            Standing::Leads => return,
+            Standing::Follows => readiness.set(),
+            Standing::Unknown => {}
+        }
+        if standing.changed().await.is_err() {
+            // Its task has ended, and tells why by itself.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The task that renews the Lease ended while it should not.
+fn over(ended: Result<Result<(), leader::Error>, JoinError>) -> Result<(), Error> {
+    Ok(ended??)
+}
+
+async fn overdue(stop: impl Future<Output = ()>) {
+    stop.await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// A Lease that is lost just now is nobody's trouble any more; one that can't be given back expires.
+async fn give_back(renewal: JoinHandle<Result<(), leader::Error>>) -> Result<(), Error> {
+    match tokio::time::timeout(GIVE_BACK_WITHIN, renewal).await {
+        Ok(ended) => over(ended),
+        Err(_) => {
+            tracing::warn!("the Lease was not given back in time; others wait until it expires");
+            Ok(())
+        }
+    }
+}
+
+/// Looks after migrations until `stop` resolves and what was under way has ended.
+async fn act(
+    settings: Settings,
+    client: Client,
+    leadership: Leadership,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
     let reporter = Reporter { controller: "slipway".to_owned(), instance: std::env::var("POD_NAME").ok() };
     let context = Arc::new(Context::new(
         client.clone(),
         settings.accounts,
-        Leadership::acquire().ok_or(Error::NotLeader)?,
+        leadership,
         metrics,
         Recorder::new(client.clone(), reporter),
         settings.pace,
@@ -116,9 +210,6 @@ pub async fn run(
             }
         })
         .await;
-    tracing::info!("stopped; nothing runs any more");
-    health.abort();
-    Ok(())
 }
 
 /// The store wakes only the last of those who wait for it (one waker in kube-runtime's `DelayedInit`), and the controller

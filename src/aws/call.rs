@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::fault::classify;
 use super::limit::Limit;
 use crate::fault::Fault;
+use crate::permit::Permit;
 
 /// Told of every call, to count it.
 pub trait CallObserver: Send + Sync {
@@ -88,9 +89,38 @@ impl Caller {
         Self { limit, observer }
     }
 
-    /// Waits for its turn, sends `request` once, and says what became of it. `on` is the name of what it is about.
+    /// Reads: waits for its turn, sends `request` once, and says what became of it. `on` is the name of what it is about.
     pub(super) fn call<'a, T, E>(
         &'a self,
+        operation: Operation,
+        on: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Refusal>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.send(None, operation, on, request)
+    }
+
+    /// Changes something: as [`Self::call`], if the permit is still valid when its turn has come.
+    pub(super) fn change<'a, T, E>(
+        &'a self,
+        permit: &'a Permit<'_>,
+        operation: Operation,
+        on: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Refusal>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.send(Some(permit), operation, on, request)
+    }
+
+    fn send<'a, T, E>(
+        &'a self,
+        permit: Option<&'a Permit<'_>>,
         operation: Operation,
         on: &str,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
@@ -103,6 +133,9 @@ impl Caller {
         let request: BoxFuture<'a, _> = Box::pin(request);
         Box::pin(async move {
             self.limit.take().await;
+            if let Err(fault) = permitted(permit, operation, &on) {
+                return Err(Refusal { code: None, fault });
+            }
             if operation.mutates {
                 tracing::info!(service = operation.service, operation = operation.name, on, "changing AWS");
             } else {
@@ -120,6 +153,16 @@ impl Caller {
             self.observer.called(operation.service, operation.name, outcome);
             result
         })
+    }
+}
+
+fn permitted(permit: Option<&Permit<'_>>, operation: Operation, on: &str) -> Result<(), Fault> {
+    match permit {
+        Some(permit) => permit.check(format_args!("{} {on}", operation.name)),
+        None if operation.mutates => {
+            Err(Fault::Bug(format!("{} {on} was asked for without a permit", operation.name)))
+        }
+        None => Ok(()),
     }
 }
 
@@ -149,4 +192,16 @@ pub(super) async fn pages<'a, O, T>(
     }
     // Half a list must not pass for a whole one.
     Err(Fault::Again(format!("listing {on}: AWS's pages have no end; it is tried again")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reading_goes_without_a_permit() {
+        assert_eq!(permitted(None, Operation::read("dms", "DescribeX", ""), "x"), Ok(()));
+        let fault = permitted(None, Operation::change("dms", "DeleteX", ""), "x");
+        assert!(matches!(fault, Err(Fault::Bug(_))), "{fault:?}");
+    }
 }

@@ -56,7 +56,7 @@ impl Secrets {
     /// tells one decision from another: a repeat of this call for the same one is the same request to AWS.
     pub async fn point(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         arn: &str,
         to: &Place,
         decision: &str,
@@ -80,7 +80,7 @@ impl Secrets {
             .client_request_token(token(decision, &version, to))
             .secret_string(Value::Object(value).to_string())
             .send();
-        match present(self.caller.call(PUT, arn, request).await)? {
+        match present(self.caller.change(permit, PUT, arn, request).await)? {
             Some(_) => Ok(()),
             None => Err(missing(arn)),
         }

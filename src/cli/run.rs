@@ -1,6 +1,7 @@
 //! `slipway run`: the operator, until it is told to stop.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,6 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::{LogFormat, Run};
 use crate::database::context::Pace;
 use crate::operator::accounts::Accounts;
+use crate::operator::leader::{self, Candidate};
+use crate::operator::lease::Timing;
 use crate::operator::{self, Settings};
 
 /// Runs the operator until SIGTERM or Ctrl-C.
@@ -36,9 +39,22 @@ pub async fn run(flags: Run) -> Result<(), String> {
     .boxed()
     .shared();
     let pace = Pace { soon: flags.poll, rarely: flags.retry, ..Pace::default() };
-    operator::run(Settings { health_address: flags.health_address, accounts, pace }, stop)
-        .await
-        .map_err(|error| error.to_string())
+    let candidate = Candidate {
+        namespace: flags.lease_namespace,
+        name: flags.lease_name,
+        timing: Timing::lasting(Duration::from_secs(flags.lease_duration)),
+        identity: leader::identity(flags.pod_name.as_deref(), flags.pod_uid.as_deref()),
+    };
+    let settings = Settings { health_address: flags.health_address, accounts, pace, candidate };
+    match operator::run(settings, stop).await {
+        Ok(()) => Ok(()),
+        Err(error @ (operator::Error::Leader(_) | operator::Error::Renewal(_))) => {
+            tracing::error!(%error, "ending at once");
+            // What other tasks still do must not go on, and is not waited for.
+            std::process::exit(1)
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn log(format: LogFormat) {

@@ -103,6 +103,7 @@ async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) ->
         let mut finalizers = object.finalizers().to_vec();
         finalizers.push(FINALIZER.to_owned());
         let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        hands.permit.check("adding the finalizer")?;
         let patched = api
             .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
             .await
@@ -111,6 +112,7 @@ async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) ->
     }
     let patch = json!({"metadata": {"resourceVersion": version}, "status": {"provisionedAt": Time(now)}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    hands.permit.check("recording status.provisionedAt")?;
     api.patch_status(&name, &params, &Patch::Merge(patch))
         .await
         .map_err(|error| kubernetes("recording status.provisionedAt", &error))?;
@@ -120,6 +122,7 @@ async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) ->
 async fn release(hands: &Hands<'_>, object: &DatabaseMigration) -> Result<(), Fault> {
     let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != FINALIZER).collect();
     let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    hands.permit.check("removing the finalizer")?;
     match api(hands.client, object)
         .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
         .await

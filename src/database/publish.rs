@@ -117,6 +117,7 @@ async fn write(
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
+    context.leadership.permit().check("writing the status")?;
     api.patch_status(&object.name_any(), &params, &Patch::Apply(patch))
         .await
         .map_err(|error| kubernetes("writing the status", &error))?;
@@ -225,6 +226,9 @@ async fn tell(
         action: clip(action, ACTION_MAX),
         secondary: None,
     };
+    if let Err(fault) = context.leadership.permit().check("sending an event") {
+        return tracing::debug!(%fault, reason, "event not sent");
+    }
     // An event is a courtesy: the status says the same.
     if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::debug!(%error, reason, "event not sent");

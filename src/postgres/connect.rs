@@ -13,6 +13,7 @@ use super::{failure, tls};
 use crate::address;
 use crate::api::database::TlsMode;
 use crate::fault::Fault;
+use crate::permit::Permit;
 use crate::secret::Secret;
 use crate::side::Side;
 
@@ -20,6 +21,8 @@ use crate::side::Side;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The same for statements that read or change something of every table.
 const LONG_DEADLINE: Duration = Duration::from_secs(30);
+/// What the server is told of that.
+const LONG: &str = "SET LOCAL statement_timeout = '29500ms'";
 /// The plea to cancel a statement is a courtesy; it may not take long itself.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -251,6 +254,37 @@ impl Connection {
         outcome
     }
 
+    /// A transaction that changes something. It is not begun without a valid permit, and not committed if that has expired
+    /// meanwhile.
+    pub(super) async fn change<T>(
+        &self,
+        permit: &Permit<'_>,
+        doing: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        permit.check(doing)?;
+        let work = async {
+            let value = work.await?;
+            permit.check(doing)?;
+            Ok(value)
+        };
+        self.transaction(doing, "", work).await
+    }
+
+    /// [`Self::change`] whose statements may take as long as [`LONG_DEADLINE`].
+    pub(super) async fn long_change<T>(
+        &self,
+        permit: &Permit<'_>,
+        doing: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let work = async {
+            self.run(doing, LONG).await?;
+            work.await
+        };
+        self.change(permit, doing, work).await
+    }
+
     /// [`Self::transaction`] whose statements may take as long as [`LONG_DEADLINE`].
     pub(super) async fn long_transaction<T>(
         &self,
@@ -259,7 +293,7 @@ impl Connection {
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let work = async {
-            self.run(doing, "SET LOCAL statement_timeout = '29500ms'").await?;
+            self.run(doing, LONG).await?;
             work.await
         };
         self.transaction(doing, mode, work).await

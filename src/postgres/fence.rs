@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// nothing, and never touches what was noted before.
 pub async fn fence_target(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     migration: &Holding,
     selection: &Selection,
 ) -> Result<(), Fault> {
@@ -45,15 +45,15 @@ pub async fn fence_target(
         }
         take_away(connection, &migration.dms_role, selection).await
     };
-    connection.long_transaction("fencing", "", Box::pin(work)).await?;
-    await_their_end(connection, &migration.dms_role).await
+    connection.long_change(permit, "fencing", Box::pin(work)).await?;
+    await_their_end(connection, permit, &migration.dms_role).await
 }
 
 /// Fences the writer: its role goes from this side to nobody, in the transaction that revokes the privileges. On a side
 /// that nobody holds already it closes what was opened meanwhile, and stays the fence it was.
 pub async fn fence(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
 ) -> Result<(), Fault> {
@@ -69,7 +69,7 @@ pub async fn fence(
         }
         take_away(connection, &guard.holding.dms_role, selection).await
     };
-    connection.transaction("fencing", "", Box::pin(work)).await
+    connection.change(permit, "fencing", Box::pin(work)).await
 }
 
 async fn take_away(connection: &Connection, dms_role: &str, selection: &Selection) -> Result<(), Fault> {
@@ -81,19 +81,19 @@ async fn take_away(connection: &Connection, dms_role: &str, selection: &Selectio
 
 /// Tells every session that a fence ends to end, once; whether they did is for [`super::standing()`] to say. Refused while
 /// applications may write here.
-pub async fn end_sessions(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) -> Result<(), Fault> {
+pub async fn end_sessions(connection: &Connection, permit: &Permit<'_>, guard: &Guard) -> Result<(), Fault> {
     let work = async {
         guarded::enter(connection, guard, &guarded::not_writable(connection.side()), Epoch::UpTo).await?;
         end(connection, &guard.holding.dms_role).await.map(|_| ())
     };
-    connection.transaction("ending sessions", "", Box::pin(work)).await
+    connection.change(permit, "ending sessions", Box::pin(work)).await
 }
 
 /// Gives the tables that need it the trigger that refuses writes. Meant for when the sessions are gone: it waits for
 /// whoever still writes, and not for long.
 pub async fn add_layer(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
 ) -> Result<(), Fault> {
@@ -101,14 +101,14 @@ pub async fn add_layer(
         guarded::enter(connection, guard, &[Holder::None], Epoch::UpTo).await?;
         layer::add(connection, &guard.holding.dms_role, selection).await
     };
-    connection.transaction("adding the fence's triggers", "", Box::pin(work)).await
+    connection.change(permit, "adding the fence's triggers", Box::pin(work)).await
 }
 
 /// Opens the side again whose role nobody was given: everything as it was before its fence. On a side that is open it
 /// only claims the row, so that a fence under way finds a later decision. Returns what could not be given back exactly.
 pub async fn unfence(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
 ) -> Result<Vec<String>, Fault> {
     let us = Holder::Side(connection.side());
@@ -127,14 +127,14 @@ pub async fn unfence(
         connection.query("giving the writer's role back", open, &[&us.as_str()]).await?;
         Ok(differences)
     };
-    let mut differences = connection.transaction("un-fencing", "", Box::pin(work)).await?;
-    differences.extend(clear_layer(connection, guard).await);
+    let mut differences = connection.change(permit, "un-fencing", Box::pin(work)).await?;
+    differences.extend(clear_layer(connection, permit, guard).await);
     Ok(differences)
 }
 
 /// After a side was opened: drops the triggers, which are disabled by now. It is open already, so whatever goes wrong
 /// here is told and no fault; the next call tries again.
-pub(super) async fn clear_layer(connection: &Connection, guard: &Guard) -> Vec<String> {
+pub(super) async fn clear_layer(connection: &Connection, permit: &Permit<'_>, guard: &Guard) -> Vec<String> {
     match layer::left(connection).await {
         Ok(left) if left.is_empty() => return left,
         Ok(_) => {}
@@ -145,7 +145,7 @@ pub(super) async fn clear_layer(connection: &Connection, guard: &Guard) -> Vec<S
         guarded::enter(connection, guard, &[us], Epoch::UpTo).await?;
         layer::remove(connection).await
     };
-    let removed = connection.transaction("dropping the fence's triggers", "", Box::pin(work)).await;
+    let removed = connection.change(permit, "dropping the fence's triggers", Box::pin(work)).await;
     match (removed, layer::left(connection).await) {
         (_, Ok(left)) => left,
         (Err(fault), _) | (_, Err(fault)) => vec![fault.message().to_owned()],
@@ -165,10 +165,11 @@ async fn end(connection: &Connection, dms_role: &str) -> Result<Vec<String>, Fau
 
 /// A session outlives the right to begin it. Ends those of applications until two looks in a row find none: a login
 /// that passed its check before the commit may appear after the first.
-async fn await_their_end(connection: &Connection, dms_role: &str) -> Result<(), Fault> {
+async fn await_their_end(connection: &Connection, permit: &Permit<'_>, dms_role: &str) -> Result<(), Fault> {
     let began = tokio::time::Instant::now();
     let mut quiet = 0;
     loop {
+        permit.check("ending sessions")?;
         let roles = end(connection, dms_role).await?;
         quiet = if roles.is_empty() { quiet + 1 } else { 0 };
         if quiet == 2 {

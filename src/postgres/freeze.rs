@@ -13,7 +13,7 @@ use crate::permit::Permit;
 /// end, once. Whether it is frozen is for [`super::standing()`] to say. Refused while applications may write here.
 pub async fn freeze(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
 ) -> Result<(), Fault> {
@@ -28,7 +28,7 @@ pub async fn freeze(
         acl::note(connection, Why::Freeze, dms_role, &tables).await?;
         acl::revoke(connection, Why::Freeze, dms_role, &tables).await
     };
-    connection.transaction("freezing replication", "", Box::pin(work)).await?;
+    connection.change(permit, "freezing replication", Box::pin(work)).await?;
     // Only after the commit: a session that is ended before could be begun again.
     let work = async {
         guarded::enter(connection, guard, &holders, Epoch::UpTo).await?;
@@ -37,19 +37,15 @@ pub async fn freeze(
              WHERE datname = current_database() AND backend_type <> 'walsender' AND usename = $1";
         connection.query("ending DMS's sessions", end, &[&dms_role]).await.map(|_| ())
     };
-    connection.transaction("ending DMS's sessions", "", Box::pin(work)).await
+    connection.change(permit, "ending DMS's sessions", Box::pin(work)).await
 }
 
 /// Gives back exactly what [`freeze`] took. Refused while applications may write here. Returns what could not be given
 /// back exactly.
-pub async fn thaw(
-    connection: &Connection,
-    _permit: &Permit<'_>,
-    guard: &Guard,
-) -> Result<Vec<String>, Fault> {
+pub async fn thaw(connection: &Connection, permit: &Permit<'_>, guard: &Guard) -> Result<Vec<String>, Fault> {
     let work = async {
         guarded::enter(connection, guard, &guarded::not_writable(connection.side()), Epoch::UpTo).await?;
         acl::restore(connection, Why::Freeze, &guard.holding.dms_role).await
     };
-    connection.transaction("thawing replication", "", Box::pin(work)).await
+    connection.change(permit, "thawing replication", Box::pin(work)).await
 }

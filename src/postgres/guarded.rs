@@ -5,6 +5,7 @@ use super::record;
 use super::token::{Guard, Holder, Token};
 use crate::api::condition::Reason;
 use crate::fault::Fault;
+use crate::permit::Permit;
 use crate::side::Side;
 
 /// Which decision the row may hold when it is changed.
@@ -73,6 +74,7 @@ pub(super) async fn look(connection: &Connection, guard: &Guard, holders: &[Hold
 /// A whole transaction that begins with [`enter`].
 pub(super) async fn guarded<T>(
     connection: &Connection,
+    permit: &Permit<'_>,
     guard: &Guard,
     epoch: Epoch,
     holders: &[Holder],
@@ -83,12 +85,13 @@ pub(super) async fn guarded<T>(
         enter(connection, guard, holders, epoch).await?;
         work.await
     };
-    connection.transaction(doing, "", Box::pin(work)).await
+    connection.change(permit, doing, Box::pin(work)).await
 }
 
 /// A whole transaction that begins with [`look`].
 pub(super) async fn locked<T>(
     connection: &Connection,
+    permit: &Permit<'_>,
     guard: &Guard,
     holders: &[Holder],
     doing: &str,
@@ -98,7 +101,7 @@ pub(super) async fn locked<T>(
         look(connection, guard, holders).await?;
         work.await
     };
-    connection.transaction(doing, "", Box::pin(work)).await
+    connection.change(permit, doing, Box::pin(work)).await
 }
 
 /// Demands that the row is about the fence of this guard.

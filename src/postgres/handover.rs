@@ -16,7 +16,7 @@ use crate::permit::Permit;
 /// learns of the decision.
 pub async fn claim(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     claim_as: ClaimAs,
 ) -> Result<(), Fault> {
@@ -46,7 +46,7 @@ pub async fn claim(
                    since = CASE WHEN holder = $1 THEN since ELSE clock_timestamp() END";
         connection.query("claiming the side", sql, &[&holder.as_str(), &guard.fence_id]).await.map(|_| ())
     };
-    connection.transaction("claiming the side", "", Box::pin(work)).await
+    connection.change(permit, "claiming the side", Box::pin(work)).await
 }
 
 /// The decision: this side, fenced and nobody's, gives the writer's role to the other one, for good. Only under the very
@@ -54,7 +54,7 @@ pub async fn claim(
 /// from which the way back begins.
 pub async fn give(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
     expect_timeline: i32,
@@ -93,7 +93,7 @@ pub async fn give(
         let give = "UPDATE slipway.token SET holder = $1, since = clock_timestamp()";
         connection.query("giving the writer's role away", give, &[&them.as_str()]).await.map(|_| ())
     };
-    connection.transaction("giving the writer's role away", "", Box::pin(work)).await
+    connection.change(permit, "giving the writer's role away", Box::pin(work)).await
 }
 
 /// Opens the side that was given the role: everything that its fence took is given back. Only under the very epoch that
@@ -101,7 +101,7 @@ pub async fn give(
 /// not be given back exactly.
 pub async fn open(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
     slot: &str,
@@ -123,8 +123,8 @@ pub async fn open(
         connection.query("taking the writer's role", open, &[&us.as_str()]).await?;
         Ok(differences)
     };
-    let mut differences = connection.transaction("opening the side", "", Box::pin(work)).await?;
-    differences.extend(fence::clear_layer(connection, guard).await);
+    let mut differences = connection.change(permit, "opening the side", Box::pin(work)).await?;
+    differences.extend(fence::clear_layer(connection, permit, guard).await);
     Ok(differences)
 }
 
@@ -154,7 +154,7 @@ async fn refuse_unready(
 
 /// Takes the role back that this side had given away: it is nobody's again. Only for a decision that has claimed the
 /// other side as refused, and seen it fenced.
-pub async fn take_back(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) -> Result<(), Fault> {
+pub async fn take_back(connection: &Connection, permit: &Permit<'_>, guard: &Guard) -> Result<(), Fault> {
     let them = Holder::Side(connection.side().other());
     let work = async {
         let token = guarded::enter(connection, guard, &[them.clone(), Holder::None], Epoch::UpTo).await?;
@@ -164,5 +164,5 @@ pub async fn take_back(connection: &Connection, _permit: &Permit<'_>, guard: &Gu
         }
         Ok(())
     };
-    connection.transaction("taking the writer's role back", "", Box::pin(work)).await
+    connection.change(permit, "taking the writer's role back", Box::pin(work)).await
 }

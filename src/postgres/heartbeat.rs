@@ -23,7 +23,7 @@ const SEEN: &str = "SELECT coalesce(beat, 0), at FROM slipway.marker WHERE k = '
 pub async fn beat(
     source: &Connection,
     target: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     wait: Duration,
 ) -> Result<Lag, Fault> {
     record::expect(source, Side::Source)?;
@@ -34,7 +34,7 @@ pub async fn beat(
         let row = source.row(doing, BEAT, &[]).await?;
         Ok((row.get::<_, i64>(0), row.get::<_, Timestamp>(1)))
     };
-    let (beat, at) = source.transaction(doing, "", work).await?;
+    let (beat, at) = source.change(permit, doing, work).await?;
 
     let began = tokio::time::Instant::now();
     let mut pause = Duration::from_millis(20);

@@ -16,7 +16,7 @@ pub fn marker_key(fence_id: &str) -> String {
 
 /// Writes the marker of the guard's fence, once, on the side that is fenced. Returns the end of its log on disk: all that
 /// was ever committed there lies before it.
-pub async fn mark(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) -> Result<PgLsn, Fault> {
+pub async fn mark(connection: &Connection, permit: &Permit<'_>, guard: &Guard) -> Result<PgLsn, Fault> {
     let doing = "writing the marker";
     let key = marker_key(&guard.fence_id);
     let work = async {
@@ -38,7 +38,7 @@ pub async fn mark(connection: &Connection, _permit: &Permit<'_>, guard: &Guard) 
         }
         Ok(())
     };
-    guarded(connection, guard, Epoch::Exactly, &[Holder::None], doing, work).await?;
+    guarded(connection, permit, guard, Epoch::Exactly, &[Holder::None], doing, work).await?;
     // After the commit, and it was a synchronous one: before it, the end on disk could lie behind an acknowledged commit.
     let row = connection.row("reading the end of the log", "SELECT pg_current_wal_flush_lsn()", &[]).await?;
     Ok(row.get(0))

@@ -58,19 +58,19 @@ CREATE TABLE IF NOT EXISTS slipway.slot (
 /// Makes the record on the source, or finds it made. Another migration's record is left alone and named.
 pub async fn prepare_source(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     migration: &Holding,
 ) -> Result<(), Fault> {
     expect(connection, Side::Source)?;
     let work = make(connection, migration, "source", &["SELECT"]);
-    connection.transaction("preparing schema slipway", "", Box::pin(work)).await
+    connection.change(permit, "preparing schema slipway", Box::pin(work)).await
 }
 
 /// Removes the record from a side where applications may write, if it is this migration's. The schema stays: it was there
 /// before. A fenced side is refused, for the record alone knows what its fence took away.
 pub async fn drop_record(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     migration: &Holding,
 ) -> Result<(), Fault> {
     let work = async {
@@ -95,16 +95,12 @@ pub async fn drop_record(
                       DROP FUNCTION IF EXISTS slipway.fence()";
         connection.run("dropping the tables of schema slipway", tables).await
     };
-    connection.transaction("removing the record", "", Box::pin(work)).await
+    connection.change(permit, "removing the record", Box::pin(work)).await
 }
 
 /// Lets go of a fenced side, if it is this migration's: the marker table goes, and another migration may take the record
 /// over. The fence stays, and with it the note of what it took away.
-pub async fn release(
-    connection: &Connection,
-    _permit: &Permit<'_>,
-    migration: &Holding,
-) -> Result<(), Fault> {
+pub async fn release(connection: &Connection, permit: &Permit<'_>, migration: &Holding) -> Result<(), Fault> {
     let work = async {
         lock(connection).await?;
         let Some(holder) = held(connection, migration).await? else { return Ok(()) };
@@ -114,7 +110,7 @@ pub async fn release(
         let release = "DROP TABLE IF EXISTS slipway.marker; UPDATE slipway.token SET uid = ''";
         connection.run("releasing a side", release).await
     };
-    connection.transaction("releasing a side", "", Box::pin(work)).await
+    connection.change(permit, "releasing a side", Box::pin(work)).await
 }
 
 /// Whose record a side has and what its row says; `None` where there is none.
@@ -133,13 +129,14 @@ pub async fn recorded(connection: &Connection) -> Result<Option<Recorded>, Fault
 }
 
 /// Remembers that a slot is this migration's.
-pub async fn note_slot(connection: &Connection, _permit: &Permit<'_>, name: &str) -> Result<(), Fault> {
+pub async fn note_slot(connection: &Connection, permit: &Permit<'_>, name: &str) -> Result<(), Fault> {
+    permit.check("noting a replication slot")?;
     let sql = "INSERT INTO slipway.slot (name) VALUES ($1) ON CONFLICT DO NOTHING";
     connection.query("noting a replication slot", sql, &[&name]).await.map(|_| ())
 }
 
 /// Drops a slot that [`note_slot`] remembered; one that is gone already is no fault, one in use is waited for.
-pub async fn drop_slot(connection: &Connection, _permit: &Permit<'_>, name: &str) -> Result<(), Fault> {
+pub async fn drop_slot(connection: &Connection, permit: &Permit<'_>, name: &str) -> Result<(), Fault> {
     let look = "
         SELECT s.active, s.database = current_database() AND s.slot_type = 'logical',
                to_regclass('slipway.slot') IS NOT NULL
@@ -161,10 +158,12 @@ pub async fn drop_slot(connection: &Connection, _permit: &Permit<'_>, name: &str
         if active {
             return Err(Fault::Wait(format!("replication slot {name} on {} is in use", connection.at())));
         }
+        permit.check("dropping a replication slot")?;
         let drop = "SELECT pg_drop_replication_slot($1::text::name)";
         connection.query("dropping a replication slot", drop, &[&name]).await?;
     }
     if noted {
+        permit.check("forgetting a replication slot")?;
         let forget = "DELETE FROM slipway.slot WHERE name = $1";
         connection.query("forgetting a replication slot", forget, &[&name]).await?;
     }

@@ -111,7 +111,7 @@ impl Position {
 pub async fn move_sequences(
     from: &Connection,
     to: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     selection: &Selection,
 ) -> Result<SequencesMoved, Fault> {
@@ -143,7 +143,7 @@ pub async fn move_sequences(
         };
         let allowed = not_writable(to.side());
         let (wanted, set) =
-            guarded(to, guard, Epoch::UpTo, &allowed, "setting the sequences", Box::pin(set)).await?;
+            guarded(to, permit, guard, Epoch::UpTo, &allowed, "setting the sequences", Box::pin(set)).await?;
         let reached = positions(to, &new).await?;
         if let Some(i) = (0..some.len()).find(|&i| reached[i] != wanted[i]) {
             return Err(Fault::Again(format!(

@@ -61,7 +61,7 @@ fn in_use(connection: &Connection, slot: &str) -> Fault {
 /// transaction of the server that has written something, so it can fail after some seconds, and then leaves none behind.
 pub async fn create_slot(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     slot: &str,
 ) -> Result<(), Fault> {
@@ -77,7 +77,7 @@ pub async fn create_slot(
         connection.query("noting a replication slot", sql, &[&slot]).await?;
         Ok(false)
     };
-    if guarded(connection, guard, Epoch::Exactly, &[Holder::Fenced], doing, note).await? {
+    if guarded(connection, permit, guard, Epoch::Exactly, &[Holder::Fenced], doing, note).await? {
         return Ok(());
     }
     let make = async {
@@ -94,7 +94,7 @@ pub async fn create_slot(
         let make = "SELECT pg_create_logical_replication_slot($1::text::name, $2::text::name)";
         connection.query(doing, make, &[&slot, &PLUGIN]).await.map(|_| ())
     };
-    match locked(connection, guard, &[Holder::Fenced], doing, make).await {
+    match locked(connection, permit, guard, &[Holder::Fenced], doing, make).await {
         Err(Fault::Again(why)) => Err(Fault::Again(format!("{why}{}", waits_for(connection).await))),
         done => done,
     }
@@ -119,7 +119,7 @@ async fn waits_for(connection: &Connection) -> String {
 /// is waited for. While a fence is undecided, the slots on its side are still needed.
 pub async fn drop_move_slot(
     connection: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     slot: &str,
 ) -> Result<(), Fault> {
@@ -139,7 +139,7 @@ pub async fn drop_move_slot(
         connection.query("forgetting a replication slot", forget, &[&slot]).await.map(|_| ())
     };
     let allowed = [Holder::Fenced, Holder::Refused, Holder::Side(connection.side().other())];
-    locked(connection, guard, &allowed, doing, work).await
+    locked(connection, permit, guard, &allowed, doing, work).await
 }
 
 /// Settles where the way back begins, and writes it into the row of the side that is left, before the role is given away.
@@ -147,7 +147,7 @@ pub async fn drop_move_slot(
 pub async fn arm(
     from: &Connection,
     to: &Connection,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     guard: &Guard,
     slot: &str,
 ) -> Result<ReverseStart, Fault> {
@@ -174,7 +174,7 @@ pub async fn arm(
         Ok(found.confirmed)
     };
     // This commits synchronously, so whatever committed there before without waiting for the disk is on disk after it.
-    let confirmed = guarded(to, guard, Epoch::Exactly, &[Holder::Fenced], doing, touch).await?;
+    let confirmed = guarded(to, permit, guard, Epoch::Exactly, &[Holder::Fenced], doing, touch).await?;
     let lsn: PgLsn =
         to.row("reading the end of the log", "SELECT pg_current_wal_flush_lsn()", &[]).await?.get(0);
     if confirmed.is_none_or(|confirmed| confirmed > lsn) {
@@ -194,7 +194,7 @@ pub async fn arm(
         }
         Ok(())
     };
-    guarded(from, guard, Epoch::Exactly, &[Holder::None], doing, write).await?;
+    guarded(from, permit, guard, Epoch::Exactly, &[Holder::None], doing, write).await?;
     Ok(ReverseStart { slot: slot.to_owned(), lsn })
 }
 

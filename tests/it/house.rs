@@ -186,6 +186,7 @@ fn layers_name_only_what_they_may() {
         if pure {
             forbid(&["async ", ".await", "tokio", "Timestamp::now", "std::env"], "decisions are pure");
         }
+        forbid(&["_permit: "], "a permit that is not asked for is none");
         if pure && !path.ends_with("tests.rs") && !path.ends_with("goal.rs") {
             forbid(&["kube::"], "decisions know no Kubernetes");
         }

@@ -94,12 +94,26 @@ impl Journey {
 
     /// Starts the operator's process; it looks again without long pauses.
     pub fn start_operator(&mut self) {
+        self.operator = Some(self.start_in("slipway-0", &self.flags));
+    }
+
+    /// Starts another operator beside it, in a pod of its own.
+    pub fn start_beside(&self, pod: &str, flags: &[&str]) -> Running {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.start_in(pod, &flags)
+    }
+
+    fn start_in(&self, pod: &str, more: &[String]) -> Running {
         let mut flags = vec!["--retry".to_owned(), self.retry.as_secs_f64().to_string()];
-        flags.extend(self.flags.clone());
+        flags.extend_from_slice(more);
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
         let poll = Duration::from_millis(200);
-        let started = stage::start_operator_with(&self.sandbox.environment, &binary, poll, &flags);
-        self.operator = Some(started.unwrap());
+        stage::start_operator_in(pod, &self.sandbox.environment, &binary, poll, &flags).unwrap()
+    }
+
+    /// Makes another process the operator of this journey. What the one before was is returned.
+    pub fn replace_operator(&mut self, operator: Running) -> Option<Running> {
+        self.operator.replace(operator)
     }
 
     /// Asks the operator to end, and waits until it has.
@@ -248,10 +262,10 @@ impl Journey {
         done.map(|call| call.operation).collect()
     }
 
-    /// What the operator wrote to Kubernetes so far, by the API server's audit log.
+    /// What the operator wrote to Kubernetes so far, by the API server's audit log, its Lease apart.
     pub fn writes_by_operator(&self) -> Vec<audit::Write> {
         let mut writes = audit::writes(&self.sandbox.cluster.audit_log).unwrap();
-        writes.retain(audit::Write::is_by_operator);
+        writes.retain(|write| write.is_by_operator() && write.resource != "leases");
         writes
     }
 

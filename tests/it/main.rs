@@ -12,6 +12,7 @@ mod demo;
 mod drivers;
 mod house;
 mod journey;
+mod leadership;
 mod postgres;
 mod quiet;
 mod recovery;

@@ -9,6 +9,7 @@ pub(crate) mod moving;
 mod observe;
 mod pair;
 mod past_the_fence;
+mod permits;
 mod record;
 mod restored;
 mod sequences;

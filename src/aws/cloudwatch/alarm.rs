@@ -49,12 +49,7 @@ impl CloudWatch {
     }
 
     /// Makes an alarm, or sets our own anew; refuses to overwrite anybody else's.
-    pub async fn put_alarm(
-        &self,
-        _permit: &Permit<'_>,
-        ours: &Ownership,
-        alarm: &Alarm,
-    ) -> Result<(), Fault> {
+    pub async fn put_alarm(&self, permit: &Permit<'_>, ours: &Ownership, alarm: &Alarm) -> Result<(), Fault> {
         let name = &alarm.name;
         for seen in self.alarms(std::slice::from_ref(name), ours).await? {
             ours.require(PUT_ALARM.name, name, &seen.owner)?;
@@ -93,14 +88,14 @@ impl CloudWatch {
             .alarm_actions(&alarm.sns_topic_arn)
             .ok_actions(&alarm.sns_topic_arn)
             .set_tags(Some(tags.into()));
-        self.caller.call(PUT_ALARM, name, request.send()).await?;
+        self.caller.change(permit, PUT_ALARM, name, request.send()).await?;
         Ok(())
     }
 
     /// Deletes those of these alarms that are ours, and refuses all of them if one is not. Content with what is gone.
     pub async fn delete_alarms(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         names: &[String],
     ) -> Result<(), Fault> {
@@ -114,7 +109,7 @@ impl CloudWatch {
         }
         let on = names.join(", ");
         let request = self.client.delete_alarms().set_alarm_names(Some(names)).send();
-        present(self.caller.call(DELETE_ALARMS, &on, request).await)?;
+        present(self.caller.change(permit, DELETE_ALARMS, &on, request).await)?;
         Ok(())
     }
 

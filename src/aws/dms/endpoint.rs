@@ -32,7 +32,7 @@ impl Dms {
     /// Imports a certificate authority, PEM.
     pub async fn import_certificate(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         identifier: &str,
         pem: &str,
@@ -43,14 +43,14 @@ impl Dms {
             .certificate_identifier(identifier)
             .certificate_pem(pem)
             .set_tags(Some(owner_tags(ours)));
-        self.caller.call(IMPORT_CERTIFICATE, identifier, request.send()).await?;
+        self.caller.change(permit, IMPORT_CERTIFICATE, identifier, request.send()).await?;
         Ok(())
     }
 
     /// Deletes a certificate of ours; content if it is gone.
     pub async fn delete_certificate(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         arn: &str,
     ) -> Result<(), Fault> {
@@ -58,14 +58,14 @@ impl Dms {
             return Ok(());
         }
         let request = self.client.delete_certificate().certificate_arn(arn);
-        present(self.caller.call(DELETE_CERTIFICATE, arn, request.send()).await)?;
+        present(self.caller.change(permit, DELETE_CERTIFICATE, arn, request.send()).await)?;
         Ok(())
     }
 
     /// Makes an endpoint. `settings.secret_version` goes into a tag in the same call.
     pub async fn create_endpoint(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         identifier: &str,
         settings: &EndpointSettings,
@@ -88,7 +88,7 @@ impl Dms {
             .set_certificate_arn(settings.certificate_arn.clone())
             .postgre_sql_settings(postgres_settings(settings.side))
             .set_tags(Some(tags));
-        self.caller.call(CREATE_ENDPOINT, identifier, request.send()).await?;
+        self.caller.change(permit, CREATE_ENDPOINT, identifier, request.send()).await?;
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Dms {
     /// DMS itself begins a connection test then.
     pub async fn modify_endpoint(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         arn: &str,
         settings: &EndpointSettings,
@@ -117,9 +117,9 @@ impl Dms {
             .ssl_mode(words::ssl_mode(&settings.tls))
             .set_certificate_arn(settings.certificate_arn.clone())
             .postgre_sql_settings(postgres_settings(settings.side));
-        self.caller.call(MODIFY_ENDPOINT, arn, request.send()).await?;
+        self.caller.change(permit, MODIFY_ENDPOINT, arn, request.send()).await?;
         if let Some(version) = &settings.secret_version {
-            self.tag(arn, SECRET_VERSION_TAG, version).await?;
+            self.tag(permit, arn, SECRET_VERSION_TAG, version).await?;
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Dms {
     /// Asks for the deletion of our endpoint; content if it is gone.
     pub async fn delete_endpoint(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         arn: &str,
     ) -> Result<(), Fault> {
@@ -135,14 +135,14 @@ impl Dms {
             return Ok(());
         }
         let request = self.client.delete_endpoint().endpoint_arn(arn);
-        present(self.caller.call(DELETE_ENDPOINT, arn, request.send()).await)?;
+        present(self.caller.change(permit, DELETE_ENDPOINT, arn, request.send()).await)?;
         Ok(())
     }
 
     /// Begins a connection test of our endpoint from an instance, which may be anybody's.
     pub async fn test_connection(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         instance_arn: &str,
         endpoint_arn: &str,
@@ -150,7 +150,7 @@ impl Dms {
         self.prove_present(ours, TEST_CONNECTION, endpoint_arn).await?;
         let request =
             self.client.test_connection().replication_instance_arn(instance_arn).endpoint_arn(endpoint_arn);
-        self.caller.call(TEST_CONNECTION, endpoint_arn, request.send()).await?;
+        self.caller.change(permit, TEST_CONNECTION, endpoint_arn, request.send()).await?;
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ impl Dms {
     /// Makes a subnet group.
     pub async fn create_subnet_group(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         identifier: &str,
         subnet_ids: &[String],
@@ -51,14 +51,14 @@ impl Dms {
             .replication_subnet_group_description(format!("Slipway: {}", ours.resource))
             .set_subnet_ids(Some(subnet_ids.to_vec()))
             .set_tags(Some(owner_tags(ours)));
-        self.caller.call(CREATE_SUBNET_GROUP, identifier, request.send()).await?;
+        self.caller.change(permit, CREATE_SUBNET_GROUP, identifier, request.send()).await?;
         Ok(())
     }
 
     /// Deletes our subnet group; content if it is gone.
     pub async fn delete_subnet_group(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         identifier: &str,
     ) -> Result<(), Fault> {
@@ -68,14 +68,14 @@ impl Dms {
         }
         let request =
             self.client.delete_replication_subnet_group().replication_subnet_group_identifier(identifier);
-        present(self.caller.call(DELETE_SUBNET_GROUP, identifier, request.send()).await)?;
+        present(self.caller.change(permit, DELETE_SUBNET_GROUP, identifier, request.send()).await)?;
         Ok(())
     }
 
     /// Makes a replication instance.
     pub async fn create_instance(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         new: &NewInstance,
     ) -> Result<(), Fault> {
@@ -95,14 +95,14 @@ impl Dms {
             // Left out, a maintenance window can restart the task in the middle of a cutover.
             .auto_minor_version_upgrade(false)
             .set_tags(Some(owner_tags(ours)));
-        self.caller.call(CREATE_INSTANCE, &new.identifier, request.send()).await?;
+        self.caller.change(permit, CREATE_INSTANCE, &new.identifier, request.send()).await?;
         Ok(())
     }
 
     /// Asks for the deletion of our replication instance; content if it is gone.
     pub async fn delete_instance(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         arn: &str,
     ) -> Result<(), Fault> {
@@ -110,7 +110,7 @@ impl Dms {
             return Ok(());
         }
         let request = self.client.delete_replication_instance().replication_instance_arn(arn);
-        present(self.caller.call(DELETE_INSTANCE, arn, request.send()).await)?;
+        present(self.caller.change(permit, DELETE_INSTANCE, arn, request.send()).await)?;
         Ok(())
     }
 }

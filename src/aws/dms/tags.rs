@@ -8,6 +8,7 @@ use super::{Dms, Owner};
 use crate::aws::call::{Operation, present};
 use crate::aws::owner::Ownership;
 use crate::fault::Fault;
+use crate::permit::Permit;
 
 const LIST_TAGS: Operation =
     Operation::read("dms", "ListTagsForResource", "spec.replication.instance and spec.environmentSuffix");
@@ -80,9 +81,15 @@ impl Dms {
     }
 
     /// Sets one tag of a resource that was just proved ours.
-    pub(super) async fn tag(&self, arn: &str, key: &str, value: &str) -> Result<(), Fault> {
+    pub(super) async fn tag(
+        &self,
+        permit: &Permit<'_>,
+        arn: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), Fault> {
         let request = self.client.add_tags_to_resource().resource_arn(arn).tags(tag(key, value)).send();
-        self.caller.call(ADD_TAGS, arn, request).await?;
+        self.caller.change(permit, ADD_TAGS, arn, request).await?;
         Ok(())
     }
 }

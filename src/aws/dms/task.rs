@@ -33,7 +33,7 @@ impl Dms {
     /// Makes a task. It does not run yet.
     pub async fn create_task(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         new: &NewTask,
     ) -> Result<(), Fault> {
@@ -48,14 +48,14 @@ impl Dms {
             .table_mappings(&new.table_mappings)
             .replication_task_settings(&new.settings)
             .set_tags(Some(owner_tags(ours)));
-        self.caller.call(CREATE_TASK, &new.identifier, request.send()).await?;
+        self.caller.change(permit, CREATE_TASK, &new.identifier, request.send()).await?;
         Ok(())
     }
 
     /// Starts our task.
     pub async fn start_task(
         &self,
-        _permit: &Permit<'_>,
+        permit: &Permit<'_>,
         ours: &Ownership,
         arn: &str,
         start: StartType,
@@ -67,25 +67,25 @@ impl Dms {
         };
         let request =
             self.client.start_replication_task().replication_task_arn(arn).start_replication_task_type(start);
-        self.caller.call(START_TASK, arn, request.send()).await?;
+        self.caller.change(permit, START_TASK, arn, request.send()).await?;
         Ok(())
     }
 
     /// Asks our task to stop.
-    pub async fn stop_task(&self, _permit: &Permit<'_>, ours: &Ownership, arn: &str) -> Result<(), Fault> {
+    pub async fn stop_task(&self, permit: &Permit<'_>, ours: &Ownership, arn: &str) -> Result<(), Fault> {
         self.prove_present(ours, STOP_TASK, arn).await?;
         let request = self.client.stop_replication_task().replication_task_arn(arn);
-        self.caller.call(STOP_TASK, arn, request.send()).await?;
+        self.caller.change(permit, STOP_TASK, arn, request.send()).await?;
         Ok(())
     }
 
     /// Asks for the deletion of our task; content if it is gone.
-    pub async fn delete_task(&self, _permit: &Permit<'_>, ours: &Ownership, arn: &str) -> Result<(), Fault> {
+    pub async fn delete_task(&self, permit: &Permit<'_>, ours: &Ownership, arn: &str) -> Result<(), Fault> {
         if let Standing::Gone = self.prove(ours, DELETE_TASK, arn).await? {
             return Ok(());
         }
         let request = self.client.delete_replication_task().replication_task_arn(arn);
-        present(self.caller.call(DELETE_TASK, arn, request.send()).await)?;
+        present(self.caller.change(permit, DELETE_TASK, arn, request.send()).await)?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::api::condition::Reason;
 use crate::aws::Ownership;
 use crate::aws::responder::{Reply, Responder, lead};
 use crate::fault::Fault;
+use crate::permit::Term;
 use crate::secret::Secret;
 
 const ARN: &str = "arn:aws:dms:eu-central-1:123456789012:endpoint:ABC";
@@ -199,6 +200,33 @@ async fn nothing_of_anybody_elses_is_changed() {
         }
         assert!(aws.operations().iter().all(|operation| operation == "ListTagsForResource"));
     }
+}
+
+#[tokio::test]
+async fn without_the_lease_nothing_is_changed() {
+    // No reply is written for any change: a test that sends one fails.
+    let aws = Responder::start([("ListTagsForResource", vec![tags("u-1")])]).await;
+    let (dms, ours) = (&aws.aws.dms, ours());
+    let leadership = lead().await.within(Term::default());
+    let (permit, password) = (leadership.permit(), Secret::new("hunter2"));
+    let refused = [
+        dms.import_certificate(&permit, &ours, "c", "pem").await,
+        dms.create_subnet_group(&permit, &ours, "g", &[]).await,
+        dms.create_endpoint(&permit, &ours, "e", &settings(), &password).await,
+        dms.modify_endpoint(&permit, &ours, ARN, &settings(), &password).await,
+        dms.test_connection(&permit, &ours, "arn:i", ARN).await,
+        dms.start_task(&permit, &ours, ARN, StartType::First).await,
+        dms.stop_task(&permit, &ours, ARN).await,
+        dms.delete_task(&permit, &ours, ARN).await,
+        dms.delete_endpoint(&permit, &ours, ARN).await,
+        dms.delete_certificate(&permit, &ours, ARN).await,
+        dms.delete_instance(&permit, &ours, ARN).await,
+    ];
+    for refused in refused {
+        let fault = refused.unwrap_err();
+        assert!(matches!(&fault, Fault::Again(why) if why.contains("not sent")), "{fault}");
+    }
+    assert!(aws.operations().iter().all(|operation| operation == "ListTagsForResource"));
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub async fn record(
         Intent::Finish => status["pointOfNoReturnAt"] = json!(now),
         Intent::Steady | Intent::Finished => {}
     }
-    let recorded = patch(hands.client, object, status, "recording status.decided").await?;
+    let recorded = patch(hands, object, status, "recording status.decided").await?;
     let seen = &mut memory.seen;
     seen.led = Some(decide.epoch);
     seen.quiet_looks = 0;
@@ -70,7 +70,7 @@ pub(super) async fn record_latch(
     why: &LatchWhy,
 ) -> Result<(), Fault> {
     let status = json!({"latch": latch(goal, why, &Time(jiff::Timestamp::now()))});
-    patch(hands.client, object, status, "recording status.latch").await.map(|_| ())
+    patch(hands, object, status, "recording status.latch").await.map(|_| ())
 }
 
 fn latch(goal: &Goal, why: &LatchWhy, now: &Time) -> serde_json::Value {
@@ -80,14 +80,15 @@ fn latch(goal: &Goal, why: &LatchWhy, now: &Time) -> serde_json::Value {
 }
 
 async fn patch(
-    client: &Client,
+    hands: &Hands<'_>,
     object: &DatabaseMigration,
     status: serde_json::Value,
     doing: &str,
 ) -> Result<DatabaseMigration, Fault> {
     let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api(client, object)
+    hands.permit.check(doing)?;
+    api(hands.client, object)
         .patch_status(&object.name_any(), &params, &Patch::Merge(patch))
         .await
         .map_err(|error| kubernetes(doing, &error))

@@ -1,11 +1,11 @@
-//! Two operators at once, one of them paused: what it still sends when it wakes up finds a later decision.
+//! Two operators at once, one of them paused, and leases that don't keep them apart: each has its own, as if somebody had
+//! installed Slipway twice. What the first still sends when it wakes up finds a later decision.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use sandbox::bank::probe::Side;
 use sandbox::process::Signal;
-use sandbox::sandbox as stage;
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::Night;
@@ -24,9 +24,36 @@ const STEPS: [&str; 8] = [
     "Promote",
 ];
 
+/// The name of the second operator's Lease.
+const LEASE: &str = "beside";
+
+/// Lets operators hold a Lease of another name, too.
+async fn allow_another_lease(night: &Night) {
+    let metadata = json!({"name": LEASE, "namespace": "slipway-system"});
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
+        "rules": [{
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE],
+            "verbs": ["get", "update"],
+        }],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": LEASE},
+        "subjects": [{"kind": "ServiceAccount", "name": "slipway", "namespace": "slipway-system"}],
+    });
+    for object in [role, binding] {
+        night.journey.try_apply(&object).await.unwrap();
+    }
+}
+
 async fn arrives_when_paused_after(step: &str) {
     println!("paused after {step}");
-    let mut night = Box::pin(Night::begin(&format!("paused-{}", step.to_lowercase()), |_| {})).await;
+    // So long that it does not end while the first one is paused.
+    let flags = ["--lease-duration", "600"];
+    let test = format!("paused-{}", step.to_lowercase());
+    let mut night = Box::pin(Night::begin_with(&test, &flags, |_| {})).await;
+    allow_another_lease(&night).await;
     let first = night.journey.operator().unwrap();
     let words = format!("action=\"{step}\"");
     night.goal("CutOver").await;
@@ -36,11 +63,7 @@ async fn arrives_when_paused_after(step: &str) {
         sleep(Duration::from_millis(1)).await;
     }
     first.signal(Signal::STOP).unwrap();
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
-    let flags = ["--retry".to_owned(), "0.2".to_owned()];
-    let second =
-        stage::start_operator_with(night.journey.environment(), &binary, Duration::from_millis(200), &flags)
-            .unwrap();
+    let second = night.journey.start_beside("slipway-1", &["--lease-name", LEASE]);
     let view = Box::pin(night.until_phase("Soaking")).await;
     assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
     night.writes().await;

@@ -128,6 +128,11 @@ impl Cluster {
         [self.etcd.pid(), self.apiserver.pid()]
     }
 
+    /// Sends the API server a signal: `STOP` makes it hang for everybody until `CONT`.
+    pub fn signal_api_server(&self, signal: Signal) -> Result<(), Error> {
+        Ok(self.apiserver.signal(signal)?)
+    }
+
     /// A new client with all rights.
     pub async fn client(&self) -> Result<Client, Error> {
         client(&self.admin_kubeconfig).await

@@ -25,7 +25,7 @@ use crate::world::Delays;
 pub(crate) use directory::end_leftovers;
 pub use directory::{Directory, Holder, held_by};
 pub use environment::Environment;
-pub use operator::{start_operator, start_operator_with};
+pub use operator::{start_operator, start_operator_in, start_operator_with};
 pub use resources::{Example, apply_example, apply_secrets, example, install_crds, migrations};
 
 /// The RDS instance that the target server plays.

@@ -28,6 +28,9 @@ const CLUSTER_RULES: &str = include_str!("../../../../charts/slipway/files/clust
 /// What the chart grants in each namespace of migrations.
 const NAMESPACE_RULES: &str = include_str!("../../../../charts/slipway/files/namespace-rules.yaml");
 
+/// What the chart grants in the namespace it is installed in.
+const LEASE_RULES: &str = include_str!("../../../../charts/slipway/files/lease-rules.yaml");
+
 /// A token is asked for as long as a day's work in the sandbox.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
@@ -49,6 +52,7 @@ impl OperatorIdentity {
         let admin = cluster.client().await?;
         let cluster_rules = rules("cluster-rules.yaml", CLUSTER_RULES)?;
         let namespace_rules = rules("namespace-rules.yaml", NAMESPACE_RULES)?;
+        let lease_rules = rules("lease-rules.yaml", LEASE_RULES)?;
         for object in chart_objects(namespaces)? {
             Box::pin(manifests::apply(&admin, &object.to_string())).await?;
         }
@@ -64,6 +68,7 @@ impl OperatorIdentity {
         write_kubeconfig(&kubeconfig, &cluster.server, &cluster.authority, "slipway", NAMESPACE, &proof)?;
         let own = identity.client().await?;
         wait_until_granted(&own, None, &cluster_rules).await?;
+        wait_until_granted(&own, Some(NAMESPACE), &lease_rules).await?;
         for namespace in namespaces {
             wait_until_granted(&own, Some(namespace), &namespace_rules).await?;
         }
@@ -104,17 +109,20 @@ pub(super) fn chart_objects(namespaces: &[&str]) -> Result<Vec<Value>, Error> {
     const RBAC: &str = "rbac.authorization.k8s.io";
     let cluster_rules = rules("cluster-rules.yaml", CLUSTER_RULES)?;
     let namespace_rules = rules("namespace-rules.yaml", NAMESPACE_RULES)?;
+    let lease_rules = rules("lease-rules.yaml", LEASE_RULES)?;
+    let lease_role = format!("{SERVICE_ACCOUNT}-lease");
     let version = format!("{RBAC}/v1");
-    let binding = |kind: &str, role: &str, metadata: Value| {
+    let binding = |kind: &str, role_kind: &str, role: &str, metadata: &Value| {
         json!({
             "apiVersion": version, "kind": kind, "metadata": metadata,
-            "roleRef": { "apiGroup": RBAC, "kind": role, "name": SERVICE_ACCOUNT },
+            "roleRef": { "apiGroup": RBAC, "kind": role_kind, "name": role },
             "subjects": [{ "kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE }],
         })
     };
     let namespace =
         |name: &str| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     let unscoped = json!({ "name": SERVICE_ACCOUNT });
+    let of_lease = json!({ "name": lease_role, "namespace": NAMESPACE });
     let mut objects = vec![
         namespace(NAMESPACE),
         json!({
@@ -122,7 +130,9 @@ pub(super) fn chart_objects(namespaces: &[&str]) -> Result<Vec<Value>, Error> {
             "metadata": { "name": SERVICE_ACCOUNT, "namespace": NAMESPACE },
         }),
         json!({ "apiVersion": version, "kind": "ClusterRole", "metadata": unscoped, "rules": cluster_rules }),
-        binding("ClusterRoleBinding", "ClusterRole", unscoped),
+        binding("ClusterRoleBinding", "ClusterRole", SERVICE_ACCOUNT, &unscoped),
+        json!({ "apiVersion": version, "kind": "Role", "metadata": of_lease, "rules": lease_rules }),
+        binding("RoleBinding", "Role", &lease_role, &of_lease),
     ];
     for name in namespaces {
         let metadata = json!({ "name": SERVICE_ACCOUNT, "namespace": name });
@@ -130,7 +140,7 @@ pub(super) fn chart_objects(namespaces: &[&str]) -> Result<Vec<Value>, Error> {
         objects.push(json!({
             "apiVersion": version, "kind": "Role", "metadata": metadata, "rules": namespace_rules,
         }));
-        objects.push(binding("RoleBinding", "Role", metadata));
+        objects.push(binding("RoleBinding", "Role", SERVICE_ACCOUNT, &metadata));
     }
     Ok(objects)
 }
@@ -189,6 +199,7 @@ fn asked(namespace: Option<&str>, rule: &PolicyRule) -> Vec<ResourceAttributes> 
             ResourceAttributes {
                 group: Some(group.clone()),
                 resource: Some(resource.to_owned()),
+                name: rule.resource_names.as_ref().and_then(|names| names.first().cloned()),
                 subresource,
                 verb: rule.verbs.first().cloned(),
                 namespace: namespace.map(ToOwned::to_owned),
@@ -213,7 +224,9 @@ mod tests {
                 assert!(rule.non_resource_urls.is_none(), "{rule:?}");
                 for group in rule.api_groups.unwrap() {
                     for resource in rule.resources.as_deref().unwrap() {
-                        granted.push(format!("{group}/{resource}: {}", rule.verbs.join(" ")));
+                        let names = rule.resource_names.as_deref().unwrap_or_default().join(" ");
+                        let of = if names.is_empty() { names } else { format!(" {names}") };
+                        granted.push(format!("{group}/{resource}{of}: {}", rule.verbs.join(" ")));
                     }
                 }
             }
@@ -229,5 +242,9 @@ mod tests {
             ]
         );
         assert_eq!(granted("namespace-rules.yaml", NAMESPACE_RULES), ["/secrets: get", "/configmaps: get"]);
+        assert_eq!(
+            granted("lease-rules.yaml", LEASE_RULES),
+            ["coordination.k8s.io/leases slipway: get update", "coordination.k8s.io/leases: create"]
+        );
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::{Environment, Error};
 use crate::process::{self, Running, Spec};
 
+/// The pod that the operator believes to be in, if no other is named.
+const POD: &str = "slipway-0";
+
 /// Starts `slipway run` with the operator's kubeconfig and the AWS variables as its whole environment. It looks again
 /// every `poll` while AWS works. Its log is `operator.log` in the sandbox's directory, begun anew.
 pub fn start_operator(environment: &Environment, binary: &Path, poll: Duration) -> Result<Running, Error> {
@@ -20,9 +23,25 @@ pub fn start_operator_with(
     poll: Duration,
     flags: &[String],
 ) -> Result<Running, Error> {
+    start_operator_in(POD, environment, binary, poll, flags)
+}
+
+/// As [`start_operator_with`], in a pod of this name. Started again under the same name it is the same pod, whose container
+/// was started again: then the one before must have ended. The log of another pod than the usual is its own: `POD.log`.
+pub fn start_operator_in(
+    pod: &str,
+    environment: &Environment,
+    binary: &Path,
+    poll: Duration,
+    flags: &[String],
+) -> Result<Running, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let health = listener.map_err(Error::io("find a free port on 127.0.0.1 for the operator"))?;
-    let log = environment.directory().join("operator.log");
+    let log = environment.directory().join(if pod == POD {
+        "operator.log".to_owned()
+    } else {
+        format!("{pod}.log")
+    });
     std::fs::write(&log, "").map_err(Error::io(format!("write {}", log.display())))?;
     let args = [
         "run",
@@ -33,10 +52,14 @@ pub fn start_operator_with(
         "--log",
         "text",
     ];
+    let mut envs = environment.for_operator()?;
+    envs.extend(
+        [("POD_NAME", pod), ("POD_UID", pod)].map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     Ok(process::start_alone(&Spec {
         program: binary.to_owned(),
         args: args.into_iter().map(ToOwned::to_owned).chain(flags.iter().cloned()).collect(),
-        envs: environment.for_operator()?,
+        envs,
         user: None,
         log,
     })?)

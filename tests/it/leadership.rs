@@ -1,0 +1,200 @@
+//! One operator acts at a time, and the next one goes on where it stopped.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use sandbox::bank::probe::Side;
+use sandbox::process::{Running, Signal};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::cutover::Night;
+use crate::journey::PATIENCE;
+
+/// 15 s without a renewal, and a look each second.
+const TAKEOVER: Duration = Duration::from_secs(20);
+/// Once the Lease was given back.
+const HANDOVER: Duration = Duration::from_secs(3);
+
+/// A write outage that outlasts a takeover, so that the move is finished and not given up.
+async fn night(test: &str) -> Night {
+    let patient = |object: &mut serde_json::Value| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("60s");
+    };
+    Box::pin(Night::begin(test, patient)).await
+}
+
+fn log(operator: &Running) -> String {
+    std::fs::read_to_string(operator.log()).unwrap()
+}
+
+/// Whether the log tells of a change of anything.
+fn acted(log: &str) -> bool {
+    log.contains("action=") || log.contains("changing AWS")
+}
+
+impl Night {
+    /// Who holds the Lease, by its name.
+    async fn leader(&self) -> Option<String> {
+        let leases: Api<Lease> = Api::namespaced(self.journey.client.clone(), "slipway-system");
+        let holder = leases.get("slipway").await.unwrap().spec.unwrap().holder_identity?;
+        holder.split_once('_').map(|(pod, _)| pod.to_owned())
+    }
+
+    /// Waits until this pod holds it, and says how long that took.
+    async fn until_leads(&self, pod: &str) -> Duration {
+        let begun = Instant::now();
+        self.journey
+            .eventually(PATIENCE, &format!("{pod} to lead"), || async {
+                let leader = self.leader().await;
+                if leader.as_deref() == Some(pod) { Ok(()) } else { Err(format!("{leader:?}")) }
+            })
+            .await;
+        begun.elapsed()
+    }
+
+    /// Begins the move, and returns when the operator has told of the fence.
+    async fn begins_to_move(&self) {
+        self.goal("CutOver").await;
+        let operator = self.journey.operator().unwrap();
+        self.journey
+            .eventually(PATIENCE, "the fence in the log", || async {
+                if log(operator).contains("action=\"Fence\"") { Ok(()) } else { Err(operator.describe()) }
+            })
+            .await;
+    }
+}
+
+/// What an operator answers at its health address.
+async fn asked(operator: &Running, path: &str) -> String {
+    let text = log(operator);
+    let line = text.lines().find(|line| line.contains("/metrics")).unwrap_or_else(|| panic!("{text}"));
+    let address = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn until_logged(operator: &Running, words: &str) {
+    let begun = Instant::now();
+    while !log(operator).contains(words) {
+        assert!(begun.elapsed() < PATIENCE, "{words:?} never came\n{}", operator.describe());
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_operator_goes_on_after_a_kill_within_20_s_and_after_a_stop_within_3_s() {
+    let mut night = Box::pin(night("leader-killed")).await;
+    let unfit = night.journey.start_beside("slipway-9", &["--lease-name", "of-somebody-else"]);
+    tokio::time::timeout(PATIENCE, unfit.ended()).await.unwrap();
+    assert!(
+        log(&unfit).contains("get, create and update leases.coordination.k8s.io"),
+        "{}",
+        unfit.describe()
+    );
+
+    let second = night.journey.start_beside("slipway-1", &[]);
+    until_logged(&second, "who leads").await;
+    assert!(asked(&second, "/readyz").await.contains(" 200 "), "{}", second.describe());
+    assert!(asked(&second, "/metrics").await.contains("slipway_leader 0"));
+    assert!(asked(night.journey.operator().unwrap(), "/metrics").await.contains("slipway_leader 1"));
+    night.begins_to_move().await;
+    assert!(!acted(&log(&second)), "{}", second.describe());
+    night.journey.kill_operator().await;
+    let took = night.until_leads("slipway-1").await;
+    println!("after a kill the next one led within {took:?}");
+    assert!(took <= TAKEOVER, "{took:?}");
+    night.journey.replace_operator(second);
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.writes().await;
+
+    let third = night.journey.start_beside("slipway-2", &[]);
+    until_logged(&third, "who leads").await;
+    let second = night.journey.replace_operator(third).unwrap();
+    let told = Instant::now();
+    second.signal(Signal::TERM).unwrap();
+    night.until_leads("slipway-2").await;
+    let took = told.elapsed();
+    println!("after a stop the next one led within {took:?}");
+    assert!(took <= HANDOVER, "{took:?}");
+    second.ended().await;
+    assert!(second.describe().contains("exit status: 0"), "{}", second.describe());
+    night.goal("Finish").await;
+    let view = Box::pin(night.until_phase("Finished")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    let findings = night.proved().await;
+    assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_slept_changes_nothing_when_it_wakes_and_ends() {
+    let mut night = Box::pin(night("leader-asleep")).await;
+    let second = night.journey.start_beside("slipway-1", &[]);
+    until_logged(&second, "who leads").await;
+    night.begins_to_move().await;
+    let first = night.journey.replace_operator(second).unwrap();
+    first.signal(Signal::STOP).unwrap();
+    let took = night.until_leads("slipway-1").await;
+    assert!(took <= TAKEOVER, "{took:?}");
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.writes().await;
+
+    let before = log(&first);
+    first.signal(Signal::CONT).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), first.ended()).await.unwrap();
+    assert!(first.describe().contains("exit status: 1"), "{}", first.describe());
+    let said = log(&first).split_off(before.len());
+    println!("woken up, it said: {said}");
+    assert!(said.contains("ending at once"), "{said}");
+    assert!(!said.contains("changing AWS"), "{said}");
+    assert!(!said.lines().any(|line| line.contains("action=") && line.contains("outcome=\"ok\"")), "{said}");
+    night.writes().await;
+    assert_eq!(night.leader().await.as_deref(), Some("slipway-1"));
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Target));
+    assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_gone_for_long_ends_the_operator_and_a_shorter_while_does_not() {
+    let mut night = Box::pin(night("leader-alone")).await;
+    let hang = |signal| night.journey.sandbox.cluster.signal_api_server(signal).unwrap();
+    hang(Signal::STOP);
+    sleep(Duration::from_secs(5)).await;
+    hang(Signal::CONT);
+    night.writes().await;
+    assert!(night.journey.operator().unwrap().is_running(), "{}", night.journey.operator_log());
+
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    let hung = Instant::now();
+    hang(Signal::STOP);
+    let operator = night.journey.operator().unwrap();
+    tokio::time::timeout(Duration::from_secs(15), operator.ended()).await.unwrap();
+    println!("without an API server it ended after {:?}", hung.elapsed());
+    assert!(hung.elapsed() > Duration::from_secs(7), "{}", operator.describe());
+    assert!(operator.describe().contains("exit status: 1"), "{}", operator.describe());
+    sleep(Duration::from_secs(15).saturating_sub(hung.elapsed())).await;
+    hang(Signal::CONT);
+    // Nobody opened the source meanwhile: it waits for an operator.
+    night.holder("none").await;
+    drop(held);
+    night.journey.start_operator();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
+    night.end().await;
+}
