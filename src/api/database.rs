@@ -396,7 +396,7 @@ pub struct Invariant {
     pub name: String,
     /// One SELECT that returns one value. It runs read-only on both sides, while nobody can write.
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]+$"))]
-    #[x_kube(validation = Rule::new(r"self.matches('(?i)^\s*(select|with|values|table)\b')").message("sql: one query that begins with SELECT, WITH, VALUES or TABLE"))]
+    #[x_kube(validation = Rule::new("self.matches('(?i)^[[:space:]]*(select|with|values|table)([^a-z0-9_]|$)')").message("sql: one query that begins with SELECT, WITH, VALUES or TABLE"))]
     pub sql: String,
 }
 

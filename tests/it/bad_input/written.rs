@@ -110,6 +110,8 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 
+    // A look costs calls to AWS, which have their pace: each is looked at once.
+    journey.retry = Duration::from_secs(60);
     // What only the operator can know: beside the example's own Secrets and both databases, so that nothing but the refusal
     // keeps it from beginning.
     let mut names = Vec::new();
@@ -132,7 +134,6 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
         names.push(name);
         told_of.push(entry);
     }
-    journey.retry = Duration::from_secs(5);
     journey.start_operator();
     let mut wrong = Vec::new();
     for (name, entry) in names.iter().zip(&told_of) {
