@@ -101,6 +101,7 @@ pub struct DatabaseMigrationSpec {
     #[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message("spec.cutover: notBefore must be earlier than notAfter"))]
     #[x_kube(validation = Rule::new("duration(self.maxWriteOutage) >= duration('5s') && duration(self.maxWriteOutage) <= duration('10m')").message("spec.cutover.maxWriteOutage must be between 5s and 10m"))]
     #[x_kube(validation = Rule::new("duration(self.maxLag) > duration('0s')").message("spec.cutover.maxLag must be longer than nothing; it is never exactly zero"))]
+    #[x_kube(validation = Rule::new("(!has(self.notBefore) || self.notBefore < timestamp('9999-01-01T00:00:00Z')) && (!has(self.notAfter) || self.notAfter < timestamp('9999-01-01T00:00:00Z'))").message("spec.cutover: notBefore and notAfter must be before the year 9999"))]
     pub cutover: Cutover,
 
     /// What is kept for the way back after the cutover.
