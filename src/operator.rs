@@ -163,13 +163,11 @@ async fn overdue(stop: impl Future<Output = ()>) {
 
 /// A Lease that is lost just now is nobody's trouble any more; one that can't be given back expires.
 async fn give_back(renewal: JoinHandle<Result<(), leader::Error>>) -> Result<(), Error> {
-    match tokio::time::timeout(GIVE_BACK_WITHIN, renewal).await {
-        Ok(ended) => over(ended),
-        Err(_) => {
-            tracing::warn!("the Lease was not given back in time; others wait until it expires");
-            Ok(())
-        }
+    if let Ok(ended) = tokio::time::timeout(GIVE_BACK_WITHIN, renewal).await {
+        return over(ended);
     }
+    tracing::warn!("the Lease was not given back in time; others wait until it expires");
+    Ok(())
 }
 
 /// Looks after migrations until `stop` resolves and what was under way has ended.

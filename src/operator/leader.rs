@@ -183,10 +183,10 @@ impl Election {
         }
     }
 
-    /// Nothing is waited for longer than until the next try, or than this process may act.
+    /// Nothing is waited for longer than this process may act.
     fn patience(&self, now: Duration) -> Duration {
         let left = self.elector.valid_until().map(|until| until.saturating_sub(now));
-        left.map_or(self.timing.retry, |left| left.min(self.timing.retry))
+        left.map_or(self.timing.patience(), |left| left.min(self.timing.patience()))
     }
 
     /// Forbidden is told at once to whoever installs it; a leader tries for as long as it may act.

@@ -28,6 +28,12 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// How long an answer is waited for. A slow API server is no lost one: half of the time must be enough for an answer,
+    /// and what is left for another try.
+    pub fn patience(&self) -> Duration {
+        self.renew_within / 2
+    }
+
     /// The same proportions for another duration, which is written in whole seconds.
     pub fn lasting(duration: Duration) -> Self {
         Self { duration, renew_within: duration * 2 / 3, retry: duration * 2 / 15 }
@@ -218,8 +224,7 @@ impl Elector {
         match lease {
             // Deleted by somebody, while its holder may still act.
             None if known_before => now + self.timing.duration,
-            None => now,
-            Some(Record { holder: None, .. }) => now,
+            None | Some(Record { holder: None, .. }) => now,
             // This pod's container before this one, which has ended.
             Some(Record { holder: Some(holder), .. }) if *holder == self.identity => now,
             Some(lease) => now + self.timing.duration.max(lease.duration),

@@ -268,7 +268,7 @@ impl Connection {
             permit.check(doing)?;
             Ok(value)
         };
-        self.transaction(doing, "", work).await
+        Box::pin(self.transaction(doing, "", work)).await
     }
 
     /// [`Self::change`] whose statements may take as long as [`LONG_DEADLINE`].

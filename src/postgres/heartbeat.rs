@@ -34,7 +34,7 @@ pub async fn beat(
         let row = source.row(doing, BEAT, &[]).await?;
         Ok((row.get::<_, i64>(0), row.get::<_, Timestamp>(1)))
     };
-    let (beat, at) = source.change(permit, doing, work).await?;
+    let (beat, at) = source.change(permit, doing, Box::pin(work)).await?;
 
     let began = tokio::time::Instant::now();
     let mut pause = Duration::from_millis(20);

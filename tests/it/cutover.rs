@@ -34,13 +34,13 @@ pub struct Night {
 impl Night {
     /// From nothing to Ready at goal Replicate, with the load and the probes at work. `change` bends the manifest.
     pub async fn begin(test: &str, change: impl FnOnce(&mut Value)) -> Self {
-        Box::pin(Self::begin_with(test, &[], change)).await
+        Box::pin(Self::begin_with(test, 60, change)).await
     }
 
-    /// The same with more flags for the operator.
-    pub async fn begin_with(test: &str, flags: &[&str], change: impl FnOnce(&mut Value)) -> Self {
+    /// The same with an operator whose Lease lasts so many seconds.
+    pub async fn begin_with(test: &str, lease: u32, change: impl FnOnce(&mut Value)) -> Self {
         let mut journey = Box::pin(Journey::begin(test)).await;
-        journey.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        journey.lease = lease;
         journey.start_operator();
         journey
             .apply(|object| {

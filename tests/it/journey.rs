@@ -47,6 +47,9 @@ pub struct Journey {
     pub flags: Vec<String>,
     /// How often the operator looks at what a person must mend, from its next start on.
     pub retry: Duration,
+    /// Seconds that the operator's Lease lasts. Longer than usual, since nobody starts an operator again that ended because
+    /// a busy machine's API server was slow.
+    pub lease: u32,
     operator: Option<Running>,
     directory: PathBuf,
     _place: SemaphorePermit<'static>,
@@ -70,7 +73,7 @@ impl Journey {
         Box::pin(stage::install_crds(&client)).await.unwrap();
         Box::pin(stage::apply_secrets(&client, &sandbox.environment)).await.unwrap();
         bank::seed(&sandbox.source, 0).await.unwrap();
-        Self { sandbox, client, flags: Vec::new(), retry: RETRY, operator: None, directory, _place: place }
+        Self { sandbox, client, flags: Vec::new(), retry: RETRY, lease: 60, operator: None, directory, _place: place }
     }
 
     /// No secret in any log, migration, event or metric, nor in a name, tag or text that was given to AWS.
@@ -94,7 +97,9 @@ impl Journey {
 
     /// Starts the operator's process; it looks again without long pauses.
     pub fn start_operator(&mut self) {
-        self.operator = Some(self.start_in("slipway-0", &self.flags));
+        let lease = ["--lease-duration".to_owned(), self.lease.to_string()];
+        let flags: Vec<String> = self.flags.iter().cloned().chain(lease).collect();
+        self.operator = Some(self.start_in("slipway-0", &flags));
     }
 
     /// Starts another operator beside it, in a pod of its own.

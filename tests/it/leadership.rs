@@ -24,7 +24,7 @@ async fn night(test: &str) -> Night {
     let patient = |object: &mut serde_json::Value| {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("60s");
     };
-    Box::pin(Night::begin(test, patient)).await
+    Box::pin(Night::begin_with(test, 15, patient)).await
 }
 
 fn log(operator: &Running) -> String {
@@ -168,25 +168,25 @@ async fn a_leader_that_slept_changes_nothing_when_it_wakes_and_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_is_gone_for_long_ends_the_operator_and_a_shorter_while_does_not() {
     let mut night = Box::pin(night("leader-alone")).await;
-    let hang = |signal| night.journey.sandbox.cluster.signal_api_server(signal).unwrap();
-    hang(Signal::STOP);
+    let api_server = |signal| night.journey.sandbox.cluster.signal_api_server(signal).unwrap();
+    api_server(Signal::STOP);
     sleep(Duration::from_secs(5)).await;
-    hang(Signal::CONT);
+    api_server(Signal::CONT);
     night.writes().await;
     assert!(night.journey.operator().unwrap().is_running(), "{}", night.journey.operator_log());
 
     let held = night.hold_the_marker().await;
     night.goal("CutOver").await;
     night.fenced().await;
-    let hung = Instant::now();
-    hang(Signal::STOP);
+    let since = Instant::now();
+    api_server(Signal::STOP);
     let operator = night.journey.operator().unwrap();
     tokio::time::timeout(Duration::from_secs(15), operator.ended()).await.unwrap();
-    println!("without an API server it ended after {:?}", hung.elapsed());
-    assert!(hung.elapsed() > Duration::from_secs(7), "{}", operator.describe());
+    println!("without an API server it ended after {:?}", since.elapsed());
+    assert!(since.elapsed() > Duration::from_secs(7), "{}", operator.describe());
     assert!(operator.describe().contains("exit status: 1"), "{}", operator.describe());
-    sleep(Duration::from_secs(15).saturating_sub(hung.elapsed())).await;
-    hang(Signal::CONT);
+    sleep(Duration::from_secs(15).saturating_sub(since.elapsed())).await;
+    api_server(Signal::CONT);
     // Nobody opened the source meanwhile: it waits for an operator.
     night.holder("none").await;
     drop(held);

@@ -375,7 +375,7 @@ mod world {
                         }
                     }
                     process.terms += u32::from(!before && process.elector.valid_until().is_some());
-                } else if now >= request.sent + process.timing.retry {
+                } else if now >= request.sent + process.timing.patience() {
                     process.elector.failed(request.sent, now);
                 } else {
                     return;

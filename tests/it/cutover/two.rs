@@ -50,9 +50,9 @@ async fn allow_another_lease(night: &Night) {
 async fn arrives_when_paused_after(step: &str) {
     println!("paused after {step}");
     // So long that it does not end while the first one is paused.
-    let flags = ["--lease-duration", "600"];
+    let lease = 600;
     let test = format!("paused-{}", step.to_lowercase());
-    let mut night = Box::pin(Night::begin_with(&test, &flags, |_| {})).await;
+    let mut night = Box::pin(Night::begin_with(&test, lease, |_| {})).await;
     allow_another_lease(&night).await;
     let first = night.journey.operator().unwrap();
     let words = format!("action=\"{step}\"");
