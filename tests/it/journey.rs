@@ -73,7 +73,16 @@ impl Journey {
         Box::pin(stage::install_crds(&client)).await.unwrap();
         Box::pin(stage::apply_secrets(&client, &sandbox.environment)).await.unwrap();
         bank::seed(&sandbox.source, 0).await.unwrap();
-        Self { sandbox, client, flags: Vec::new(), retry: RETRY, lease: 60, operator: None, directory, _place: place }
+        Self {
+            sandbox,
+            client,
+            flags: Vec::new(),
+            retry: RETRY,
+            lease: 60,
+            operator: None,
+            directory,
+            _place: place,
+        }
     }
 
     /// No secret in any log, migration, event or metric, nor in a name, tag or text that was given to AWS.
