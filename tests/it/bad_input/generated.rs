@@ -56,7 +56,7 @@ async fn what_is_made_from_the_schema_is_refused_or_told_of_and_nothing_is_touch
     let map = journey.sandbox.directory().path().join("accounts.yaml");
     std::fs::write(&map, json!({"namespaces": {BARE: {"accountID": "111122223333"}}}).to_string()).unwrap();
     journey.flags = vec!["--accounts".to_owned(), map.display().to_string()];
-    journey.retry = Duration::from_secs(60);
+    journey.retry = Duration::from_mins(1);
     let mut dice = Dice::new(SEED);
     let sample: Vec<&Bent> = (0..LOOKED_AT).map(|_| *dice.one_of(&passed)).collect();
     let mut names = [Vec::new(), Vec::new()];

@@ -113,7 +113,7 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
         super::written::merge(&mut object["spec"], &bend);
         submit(&journey.client, object, false).await.unwrap();
     }
-    journey.retry = Duration::from_secs(60);
+    journey.retry = Duration::from_mins(1);
     journey.start_operator();
     Box::pin(journey.apply(|_| {})).await;
     journey.until_replicating(NAME).await;

@@ -111,7 +111,7 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 
     // A look costs calls to AWS, which have their pace: each is looked at once.
-    journey.retry = Duration::from_secs(60);
+    journey.retry = Duration::from_mins(1);
     // What only the operator can know: beside the example's own Secrets and both databases, so that nothing but the refusal
     // keeps it from beginning.
     let mut names = Vec::new();
