@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod database;
+pub mod schema;
 
 use kube::CustomResourceExt;
 use serde_json::Value;

@@ -52,7 +52,7 @@ pub async fn reconcile(
     let memory = context.memory(&uid);
     let memory = &mut *memory.lock().await;
     memory.turn_to(object.metadata.generation);
-    let goal = match Goal::parse(object) {
+    let goal = match read(object, memory) {
         Ok(goal) => goal,
         Err(blocked) => return refuse(object, context, &blocked, now).await,
     };
@@ -60,7 +60,19 @@ pub async fn reconcile(
         Ok(account) => account,
         Err(blocked) => return refuse(object, context, &blocked, now).await,
     };
+    match goal.is_within(&account) {
+        Err(blocked) if !goal.is_moving() => return refuse(object, context, &blocked, now).await,
+        Ok(()) | Err(_) => {}
+    }
     Box::pin(walk(object, context, memory, &goal, &account, now)).await
+}
+
+/// What is to be reached. In the midst of a move that is what it was when the spec could be used last.
+fn read(object: &DatabaseMigration, memory: &mut Memory) -> Result<Goal, Blocked> {
+    let goal = Goal::parse(object)
+        .or_else(|blocked| memory.goal.as_ref().and_then(|last| last.in_the_midst(object)).ok_or(blocked))?;
+    memory.goal = Some(goal.clone());
+    Ok(goal)
 }
 
 async fn walk(
@@ -76,7 +88,7 @@ async fn walk(
     if memory.seen.led > goal.decided.as_ref().map(|decided| decided.epoch) {
         // The watch is behind what this very process wrote.
         object = act::read(&context.client, &object).await?;
-        match Goal::parse(&object) {
+        match read(&object, memory) {
             Ok(parsed) => goal = parsed,
             Err(blocked) => return refuse(&object, context, &blocked, now).await,
         }

@@ -5,10 +5,11 @@
 //! | module | holds | must never hold |
 //! |---|---|---|
 //! | [`api`] | the custom resources and their conditions | anything else of ours |
-//! | [`side`], [`fault`], [`permit`], [`secret`] | words that all of the below share | I/O |
+//! | [`address`], [`side`], [`fault`], [`permit`], [`secret`] | words that all of the below share | I/O |
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 
+pub mod address;
 pub mod api;
 pub mod aws;
 pub mod cli;

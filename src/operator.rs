@@ -18,7 +18,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{reflector, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -229,8 +229,11 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
     let migration = match &object.0 {
         Ok(migration) => migration,
         Err(error) => {
-            tracing::error!(name = object.name_any(), %error, "the object does not fit its CRD; waiting for it to change");
+            let error = without_values(&error.error);
+            let name = object.name_any();
+            tracing::error!(name, error, "the object does not fit its CRD; waiting for it to change");
             count(&context, "malformed");
+            database::publish::malformed(&object.object_ref(&()), &context, &error).await;
             return Ok(Action::await_change());
         }
     };
@@ -269,6 +272,21 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
     }
 }
 
+/// What does not fit may be a password that somebody wrote into the wrong field, and readers repeat it. Only what they
+/// expected, and the name of a field that is missing, is surely ours.
+fn without_values(error: &str) -> String {
+    let lower = error.to_ascii_lowercase();
+    if lower.starts_with("missing field") {
+        return error.to_owned();
+    }
+    let kinds = ["unknown variant", "invalid type", "invalid value", "invalid length"];
+    match (kinds.into_iter().find(|kind| lower.starts_with(kind)), lower.rfind("expected")) {
+        (Some(kind), Some(at)) => format!("{kind}, {}", error[at..].trim_end_matches(')')),
+        (Some(kind), None) => kind.to_owned(),
+        (None, _) => "a value can't be read".to_owned(),
+    }
+}
+
 fn count(context: &Context, outcome: &'static str) {
     context.metrics.reconciles.get_or_create(&Outcome { outcome }).inc();
 }
@@ -281,5 +299,28 @@ fn after_failure(object: Arc<Guarded>, fault: &Fault, _: Arc<Context>) -> Action
         Fault::Wait(_) | Fault::Unknown(_) => Action::requeue(Duration::from_millis(500)),
         Fault::Again(_) | Fault::Blocked(_) => Action::requeue(Duration::from_secs(5)),
         Fault::Bug(_) => Action::requeue(Duration::from_mins(10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_values;
+
+    #[test]
+    fn what_does_not_fit_is_not_repeated() {
+        for (error, told) in [
+            (
+                "invalid type: string \"hunter2 \"x\"\", expected struct SecretRef",
+                "invalid type, expected struct SecretRef",
+            ),
+            (
+                "Unknown variant hunter2 (expected one of [\"Plan\", \"Replicate\"])",
+                "unknown variant, expected one of [\"Plan\", \"Replicate\"]",
+            ),
+            ("failed to parse year in \"hunter2\": expected a digit, not hunter2", "a value can't be read"),
+            ("missing field `source`", "missing field `source`"),
+        ] {
+            assert_eq!(without_values(error), told);
+        }
     }
 }

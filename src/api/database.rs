@@ -5,8 +5,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod form;
+mod place;
 mod status;
 
+pub use place::*;
 pub use status::*;
 
 /// One PostgreSQL database, carried to AWS by DMS. `spec.goal` says how far the migration may go; the operator walks
@@ -42,6 +45,7 @@ pub use status::*;
     validation = Rule::new("self.spec.goal == oldSelf.spec.goal || self.spec.goal != 'Plan' || !has(oldSelf.status) || !has(oldSelf.status.provisionedAt)").message("spec.goal: cannot return to Plan once replication exists; set suspend to stop, set Replicate to go back, delete the resource to give up"),
     validation = Rule::new("self.spec.goal == oldSelf.spec.goal || !has(oldSelf.status) || !has(oldSelf.status.pointOfNoReturnAt)").message("spec.goal: the way back was removed (status.pointOfNoReturnAt); only Finish is possible"),
     validation = Rule::new("!(self.spec.goal in ['CutOver', 'Finish']) || has(self.spec.cutover.connection)").message("spec.cutover.connection: goals CutOver and Finish need it: how do applications find the writer?"),
+    validation = Rule::new("!has(self.spec.target.endpoint) || self.spec.target.endpoint.host.lowerAscii() != self.spec.source.endpoint.host.lowerAscii() || self.spec.target.endpoint.port != self.spec.source.endpoint.port || self.spec.target.database != self.spec.source.endpoint.database").message("spec.target: this is the source's own database; name the one that it is carried to"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.provisionedAt) || (self.spec.source.endpoint.database == oldSelf.spec.source.endpoint.database && self.spec.target.database == oldSelf.spec.target.database && self.spec.tables == oldSelf.spec.tables)").message("spec.source.endpoint.database, spec.target.database and spec.tables cannot change once replication exists"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -96,6 +100,8 @@ pub struct DatabaseMigrationSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message("spec.cutover: notBefore must be earlier than notAfter"))]
     #[x_kube(validation = Rule::new("duration(self.maxWriteOutage) >= duration('5s') && duration(self.maxWriteOutage) <= duration('10m')").message("spec.cutover.maxWriteOutage must be between 5s and 10m"))]
+    #[x_kube(validation = Rule::new("duration(self.maxLag) > duration('0s')").message("spec.cutover.maxLag must be longer than nothing; it is never exactly zero"))]
+    #[x_kube(validation = Rule::new("(!has(self.notBefore) || self.notBefore < timestamp('9999-01-01T00:00:00Z')) && (!has(self.notAfter) || self.notAfter < timestamp('9999-01-01T00:00:00Z'))").message("spec.cutover: notBefore and notAfter must be before the year 9999"))]
     pub cutover: Cutover,
 
     /// What is kept for the way back after the cutover.
@@ -142,6 +148,7 @@ pub enum DeletionPolicy {
 /// The source database.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.operatorCredentialsRef.name != self.replicationCredentials.secretRef.name").message("spec.source: operatorCredentialsRef and replicationCredentials name the same Secret; the operator and DMS need roles of their own"))]
 pub struct Source {
     /// Where the server listens.
     pub endpoint: SourceEndpoint,
@@ -153,7 +160,7 @@ pub struct Source {
     /// The role that DMS logs in as.
     pub replication_credentials: ReplicationCredentials,
     /// All roles with which applications write.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63), regex(pattern = form::TEXT)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub application_roles: Vec<String>,
 }
@@ -162,6 +169,7 @@ pub struct Source {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.endpoint) != has(self.rdsInstanceIdentifier)").message("spec.target: exactly one of endpoint and rdsInstanceIdentifier"))]
+#[x_kube(validation = Rule::new("self.operatorCredentialsRef.name != self.replicationCredentials.secretRef.name").message("spec.target: operatorCredentialsRef and replicationCredentials name the same Secret; the operator and DMS need roles of their own"))]
 pub struct Target {
     /// Where the server listens, if it is not found through rdsInstanceIdentifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +179,7 @@ pub struct Target {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([a-z0-9]|-[a-z0-9])*$"))]
     pub rds_instance_identifier: Option<String>,
     /// Name of the database on the target.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = form::TEXT))]
     pub database: String,
     /// How its certificate is checked, by the operator and by DMS alike.
     pub tls: Tls,
@@ -181,103 +189,9 @@ pub struct Target {
     /// The role that DMS logs in as.
     pub replication_credentials: ReplicationCredentials,
     /// All roles with which applications will write here. They are fenced out from the start.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63), regex(pattern = form::TEXT)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub application_roles: Vec<String>,
-}
-
-/// Where the source listens.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceEndpoint {
-    /// Host name or address. May change after a failover; the operator refuses a server with another system identifier.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
-    pub host: String,
-    /// TCP port.
-    #[serde(default = "postgres_port")]
-    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
-    pub port: u16,
-    /// Name of the database.
-    #[schemars(length(min = 1, max = 63))]
-    pub database: String,
-}
-
-/// A host and a port.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HostPort {
-    /// Host name or address.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
-    pub host: String,
-    /// TCP port.
-    #[serde(default = "postgres_port")]
-    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
-    pub port: u16,
-}
-
-fn postgres_port() -> u16 {
-    5432
-}
-
-/// How a server's certificate is checked. There is no way to switch the check off.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// `VerifyFull` checks the chain and the host name; `VerifyCA` the chain only, for a server known by several names.
-    #[serde(default)]
-    pub mode: TlsMode,
-    /// The certificate authorities to trust, PEM, in a `ConfigMap` or Secret of this namespace.
-    pub ca_ref: CaRef,
-}
-
-/// What is checked of a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum TlsMode {
-    /// Chain and host name.
-    #[default]
-    VerifyFull,
-    /// Chain only.
-    VerifyCA,
-}
-
-/// A key of a `ConfigMap` or Secret of the resource's own namespace.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CaRef {
-    /// `ConfigMap` or Secret.
-    pub kind: CaKind,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// The key that holds the PEM text.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-/// Where a certificate authority is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum CaKind {
-    /// In a `ConfigMap`.
-    ConfigMap,
-    /// In a Secret.
-    Secret,
-}
-
-/// A Secret of the resource's own namespace.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretRef {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// The role that DMS logs in as.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReplicationCredentials {
-    /// A kubernetes.io/basic-auth Secret of this namespace (keys username, password); the operator hands it to DMS.
-    pub secret_ref: SecretRef,
 }
 
 /// The tables to carry.
@@ -300,11 +214,12 @@ pub struct Tables {
 #[serde(rename_all = "camelCase")]
 pub struct TableSelector {
     /// Schema, written exactly.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^%]*$"))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^%*\x00-\x1f\x7f]+$"))]
+    #[x_kube(validation = Rule::new("!self.matches('^(pg_|awsdms)') && self != 'slipway' && self != 'information_schema'").message("schema: the tables of PostgreSQL itself, of DMS and of Slipway are never carried; name a schema of the application"))]
     pub schema: String,
     /// Table, written exactly, or `*` for all.
     #[serde(default = "every_table")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^%]*$"))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^([^%*\x00-\x1f\x7f]+|[*])$"))]
     pub name: String,
 }
 
@@ -333,7 +248,10 @@ pub struct Replication {
 pub struct Instance {
     /// An existing instance. It is never changed or deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:dms:[a-z0-9-]+:[0-9]{12}:rep:"))]
+    #[schemars(
+        length(max = 512),
+        regex(pattern = r"^arn:aws[a-z-]*:dms:[a-z0-9-]+:[0-9]{12}:rep:[A-Za-z0-9-]+$")
+    )]
     pub arn: Option<String>,
     /// One that the operator makes for this migration and deletes with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -370,7 +288,10 @@ pub struct ManagedInstance {
     pub security_group_ids: Vec<String>,
     /// The KMS key for its storage; AWS's own key for DMS if left out. Cannot be changed later.
     #[serde(default, rename = "kmsKeyARN", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:kms:"))]
+    #[schemars(
+        length(max = 512),
+        regex(pattern = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$")
+    )]
     pub kms_key_arn: Option<String>,
 }
 
@@ -440,12 +361,15 @@ fn warn_retained_gib() -> i32 {
 pub struct Alarms {
     /// The SNS topic they notify.
     #[serde(rename = "snsTopicARN")]
-    #[schemars(length(max = 256), regex(pattern = r"^arn:aws[a-z-]*:sns:"))]
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$")
+    )]
     pub sns_topic_arn: String,
     /// Lag above which the alarm rings and the migration is not Ready, as 60s or 2m30s.
     #[serde(default = "lag_threshold")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("lagThreshold must be at least 1s"))]
-    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 16), regex(pattern = form::DURATION))]
     pub lag_threshold: String,
 }
 
@@ -469,10 +393,11 @@ pub struct Verification {
 #[serde(rename_all = "camelCase")]
 pub struct Invariant {
     /// How it is called in messages.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = form::TEXT))]
     pub name: String,
     /// One SELECT that returns one value. It runs read-only on both sides, while nobody can write.
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]+$"))]
+    #[x_kube(validation = Rule::new("self.matches('(?i)^[[:space:]]*(select|with|values|table)([^a-z0-9_]|$)')").message("sql: one query that begins with SELECT, WITH, VALUES or TABLE"))]
     pub sql: String,
 }
 
@@ -482,12 +407,12 @@ pub struct Invariant {
 pub struct Cutover {
     /// The cutover begins only while the target is not further behind than this, as 5s.
     #[serde(default = "max_lag")]
-    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 16), regex(pattern = form::DURATION))]
     pub max_lag: String,
     /// For how long nobody may be able to write, from 5s to 10m. When it passes before the target was promoted, the source
     /// is opened again by itself.
     #[serde(default = "max_write_outage")]
-    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 16), regex(pattern = form::DURATION))]
     pub max_write_outage: String,
     /// The cutover does not begin before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -540,7 +465,10 @@ pub struct ConnectionBy {
 pub struct ConnectionSecret {
     /// Its ARN. Its value is a JSON object; the operator writes the keys host, port and dbname and keeps all others.
     #[serde(rename = "secretARN")]
-    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:secretsmanager:"))]
+    #[schemars(
+        length(max = 512),
+        regex(pattern = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$")
+    )]
     pub secret_arn: String,
 }
 
@@ -554,7 +482,7 @@ pub struct MultiHost {}
 pub struct Rollback {
     /// Goal Finish is honoured only this long after the target became the writer, as 72h.
     #[serde(default = "min_soak")]
-    #[schemars(length(max = 16), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 16), regex(pattern = form::DURATION))]
     pub min_soak: String,
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use crate::api::database::DatabaseMigration;
 use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws, CallObserver};
+use crate::database::goal::Goal;
 use crate::database::material::Material;
 use crate::database::outage::Spans;
 use crate::database::seen::MemorySeen;
@@ -149,6 +150,8 @@ pub struct Memory {
     pub spares: Sides<Held>,
     /// The fence that stands on the old side, as last seen during a move.
     pub fence_id: String,
+    /// What was last to be reached, by a spec that could be used.
+    pub goal: Option<Goal>,
     /// The forward task, as last seen.
     pub task_arn: Option<String>,
     /// What a move did and how long it took, until it is reported.

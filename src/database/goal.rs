@@ -5,13 +5,14 @@ use kube::ResourceExt;
 
 pub use writer::{ConnectionGoal, CutoverGoal, Decided, GivenUp, Intent};
 
+mod check;
 mod writer;
 
 use crate::api::FINALIZER;
 use crate::api::condition::Reason;
 use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
-use crate::aws::Ownership;
 use crate::aws::dms::EndpointTls;
+use crate::aws::{Account, Ownership};
 use crate::duration;
 use crate::fault::Blocked;
 use crate::postgres::Selection;
@@ -221,11 +222,8 @@ impl Goal {
                 "must be lower case letters, digits and single hyphens, and with spec.environmentSuffix at most 40 characters",
             ));
         }
-        if !is_identifier(&spec.environment_suffix) || spec.environment_suffix.len() > 20 {
-            return Err(invalid(
-                "spec.environmentSuffix",
-                "must be 1 to 20 lower case letters, digits and single hyphens",
-            ));
+        if let Some((field, wrong)) = check::wrong(spec) {
+            return Err(invalid(&field, &wrong));
         }
         let target_address = match (&spec.target.endpoint, &spec.target.rds_instance_identifier) {
             (Some(endpoint), None) => Address::Given { host: endpoint.host.clone(), port: endpoint.port },
@@ -249,10 +247,7 @@ impl Goal {
             Some(alarms) => Some(AlarmGoal {
                 topic: alarms.sns_topic_arn.clone(),
                 lag_threshold: duration::parse(&alarms.lag_threshold)
-                    .filter(SignedDuration::is_positive)
-                    .ok_or_else(|| {
-                        invalid("spec.alarms.lagThreshold", "must be a positive duration such as 60s")
-                    })?,
+                    .ok_or_else(|| invalid("spec.alarms.lagThreshold", "must be a duration such as 60s"))?,
             }),
         };
         Ok(Self {
@@ -298,12 +293,57 @@ impl Goal {
             tuning: spec.replication.tuning.clone(),
             slot_warn_bytes: i64::from(spec.replication.slot.warn_retained_gib) << 30,
             alarms,
-            attempt: writer::attempt(spec, invalid)?,
+            attempt: spec.attempt,
             abort_attempt: spec.abort_attempt,
             latch: writer::latch(object.status.as_ref()),
             decided: writer::decided(object.status.as_ref()),
             cutover: writer::cutover(spec, invalid)?,
         })
+    }
+
+    /// What a move that has begun goes on by when its spec became one that can't be used: by the spec that it began with, and
+    /// by what the resource's status says now. To leave the fence standing until a person comes would be worse.
+    #[must_use]
+    pub fn in_the_midst(&self, object: &DatabaseMigration) -> Option<Self> {
+        let status = object.status.as_ref();
+        let goal = Self {
+            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| object.spec.deletion_policy),
+            latch: writer::latch(status),
+            decided: writer::decided(status),
+            ..self.clone()
+        };
+        let same = object.uid().is_some_and(|uid| uid == goal.migration.uid);
+        (same && self.is_moving()).then_some(goal)
+    }
+
+    /// Whether all that the spec names in AWS is where the operator looks.
+    pub fn is_within(&self, account: &Account) -> Result<(), Blocked> {
+        let region = account.region.as_str();
+        let mut named = Vec::new();
+        match &self.instance {
+            InstanceGoal::Existing { arn } => {
+                let wrong = check::arn(arn, region, account.account_id.as_deref());
+                named.push(("spec.replication.instance.arn", wrong));
+            }
+            InstanceGoal::Managed(api::ManagedInstance { kms_key_arn: Some(arn), .. }) => {
+                named.push(("spec.replication.instance.managed.kmsKeyARN", check::arn(arn, region, None)));
+            }
+            InstanceGoal::Managed(_) => {}
+        }
+        if let Some(alarms) = &self.alarms {
+            named.push(("spec.alarms.snsTopicARN", check::arn(&alarms.topic, region, None)));
+        }
+        if let Some(ConnectionGoal::Secret { arn }) = &self.cutover.connection {
+            named.push(("spec.cutover.connection.secret.secretARN", check::arn(arn, region, None)));
+        }
+        match named.into_iter().find_map(|(field, wrong)| Some((field, wrong?))) {
+            None => Ok(()),
+            Some((field, wrong)) => Err(Blocked::new(
+                Reason::InvalidSpec,
+                format_args!("{field} {wrong}"),
+                "Name one that is there, or ask the operator's administrator for another region or account",
+            )),
+        }
     }
 
     /// How AWS resources show whose they are.

@@ -10,7 +10,7 @@ use crate::api::condition::Reason;
 use crate::api::database::{CaKind, CaRef};
 use crate::database::goal::{Goal, SideGoal};
 use crate::database::seen::{Known, MaterialSeen};
-use crate::fault::Fault;
+use crate::fault::{Blocked, Fault};
 use crate::hex::hex;
 use crate::secret::Secret;
 use crate::side::{Side, Sides};
@@ -60,18 +60,54 @@ pub async fn read(client: &Client, goal: &Goal) -> Sides<Known<Material>> {
 }
 
 async fn read_side(client: &Client, namespace: &str, side: Side, wish: &SideGoal) -> Known<Material> {
-    Ok(Material {
-        operator: login(client, namespace, &wish.operator_secret, side, "operatorCredentialsRef").await?,
-        replication: login(
-            client,
-            namespace,
-            &wish.replication_secret,
-            side,
-            "replicationCredentials.secretRef",
-        )
-        .await?,
+    let (operator, replication) = ("operatorCredentialsRef", "replicationCredentials.secretRef");
+    let material = Material {
+        operator: login(client, namespace, &wish.operator_secret, side, operator).await?,
+        replication: login(client, namespace, &wish.replication_secret, side, replication).await?,
         ca_pem: authority(client, namespace, side, &wish.ca).await?,
-    })
+    };
+    match clash(side, wish, &material.operator.username, &material.replication.username) {
+        None => Ok(material),
+        Some(blocked) => Err(Fault::Blocked(blocked)),
+    }
+}
+
+/// The fence keeps the application's roles out: a role that must get in can't be one of them. And what DMS may do, the
+/// operator's role may not.
+fn clash(side: Side, wish: &SideGoal, operator: &str, replication: &str) -> Option<Blocked> {
+    let invalid = |wrong: String, remedy: &str| Some(Blocked::new(Reason::InvalidSpec, wrong, remedy));
+    if operator == replication {
+        return invalid(
+            format!(
+                "spec.{side}.operatorCredentialsRef and spec.{side}.replicationCredentials hold the same role {operator}"
+            ),
+            "Give the operator and DMS roles of their own, as examples/sql has them",
+        );
+    }
+    let (role, field) =
+        [(operator, "operatorCredentialsRef"), (replication, "replicationCredentials.secretRef")]
+            .into_iter()
+            .find(|(role, _)| wish.application_roles.iter().any(|listed| listed == role))?;
+    invalid(
+        format!(
+            "spec.{side}.applicationRoles lists {role}, the role of spec.{side}.{field}, which the fence would keep out"
+        ),
+        "Take it off the list, or use another role for it, as examples/sql has them",
+    )
+}
+
+/// What no server takes for a name or password. A line break at the end is what `echo` leaves.
+fn unusable(key: &str, text: &str) -> Option<&'static str> {
+    let most = if key == "username" { 63 } else { 1_024 };
+    if text.ends_with(['\n', '\r']) {
+        Some("ends with a line break. Write it without one, with printf instead of echo for one")
+    } else if text.chars().any(char::is_control) {
+        Some("holds a control character. Write it without one")
+    } else if text.len() > most {
+        Some("is longer than PostgreSQL takes (63 bytes for a name, 1,024 for a password). Make it shorter")
+    } else {
+        None
+    }
 }
 
 async fn login(client: &Client, namespace: &str, name: &str, side: Side, field: &str) -> Known<Login> {
@@ -82,13 +118,20 @@ async fn login(client: &Client, namespace: &str, name: &str, side: Side, field: 
         .map_err(|error| unreadable(&field, "Secret", name, &error))?
         .ok_or_else(|| missing(&field, "Secret", name, namespace, "type kubernetes.io/basic-auth"))?;
     let value = |key: &str| {
-        secret
+        let text = secret
             .data
             .as_ref()
             .and_then(|data| data.get(key))
             .and_then(|ByteString(bytes)| String::from_utf8(bytes.clone()).ok())
             .filter(|text| !text.is_empty())
-            .ok_or_else(|| key_missing(&field, "Secret", name, key))
+            .ok_or_else(|| key_missing(&field, "Secret", name, key))?;
+        match unusable(key, &text) {
+            None => Ok(text),
+            Some(why) => Err(Fault::Blocked(Blocked {
+                reason: Reason::SecretKeyMissing,
+                message: format!("{field}: the value under the key {key} of Secret {name} {why}"),
+            })),
+        }
     };
     Ok(Login {
         username: value("username")?,
@@ -171,5 +214,25 @@ fn unreadable(field: &str, kind: &str, name: &str, error: &kube::Error) -> Fault
             status.reason, status.code
         )),
         _ => Fault::Again(format!("{field}: getting {kind} {name} failed: the API server did not answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_no_server_takes_are_told_of_without_showing_them() {
+        for (key, text, words) in [
+            ("password", "hunter2\n".to_owned(), "line break"),
+            ("username", "slipway\r\n".to_owned(), "line break"),
+            ("password", "hun\0ter2".to_owned(), "control character"),
+            ("username", "u".repeat(64), "longer"),
+            ("password", "hunter2".repeat(200), "longer"),
+        ] {
+            let why = unusable(key, &text).unwrap_or_default();
+            assert!(why.contains(words) && why.contains(". ") && !why.contains("hunter2"), "{text:?}: {why}");
+        }
+        assert_eq!(unusable("password", "pä$$ word';--"), None);
     }
 }

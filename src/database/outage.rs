@@ -195,9 +195,9 @@ fn turn_to_newest(context: &Context, object: &mut DatabaseMigration, goal: &mut 
     }
 }
 
-/// A spec that can't be read changes nothing in a move that has begun.
+/// A spec that can't be used changes nothing in a move that has begun; what was recorded of it counts all the same.
 fn turn_to(object: &DatabaseMigration, goal: &mut Goal) {
-    if let Ok(parsed) = Goal::parse(object) {
+    if let Some(parsed) = Goal::parse(object).ok().or_else(|| goal.in_the_midst(object)) {
         *goal = parsed;
     }
 }

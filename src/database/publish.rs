@@ -1,13 +1,14 @@
 //! Write the report: the status by server-side apply, events on transitions, gauges.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::FIELD_MANAGER;
-use crate::api::condition::{READY, STALLED};
+use crate::api::condition::{READY, Reason, STALLED};
 use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
 use crate::database::act::kubernetes;
 use crate::database::context::{Context, Memory};
@@ -77,6 +78,16 @@ pub async fn refused(
     let previous = object.status.as_ref().unwrap_or(&empty);
     let status = report::refused(blocked, previous, object.metadata.generation, now);
     if report::is_news(previous, &status) { write(object, context, previous, &status).await } else { Ok(()) }
+}
+
+/// Says in an event that an object can't be read at all. Its status is left alone: it could not be read either, and what
+/// was decided stands there.
+pub async fn malformed(object: &ObjectReference, context: &Context, error: &str) {
+    let note = format!(
+        "The resource does not fit the CRD and is left alone: {error}. Correct it, or apply the CRD of this version and then the resource again"
+    );
+    let reason = Reason::InvalidSpec.as_str();
+    tell(object, context, EventType::Warning, reason, "Observed", &note).await;
 }
 
 /// Tells that a step was performed. The object is the action, because events with the same reason and action are folded
@@ -197,6 +208,17 @@ async fn send(
     action: &str,
     note: &str,
 ) {
+    tell(&object.object_ref(&()), context, type_, reason, action, note).await;
+}
+
+async fn tell(
+    object: &ObjectReference,
+    context: &Context,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: &str,
+) {
     let event = Event {
         type_,
         reason: reason.to_owned(),
@@ -208,7 +230,7 @@ async fn send(
         return tracing::debug!(%fault, reason, "event not sent");
     }
     // An event is a courtesy: the status says the same.
-    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+    if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::debug!(%error, reason, "event not sent");
     }
 }

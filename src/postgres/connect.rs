@@ -1,5 +1,6 @@
 //! One session of the operator's role: verified TLS, and nothing in it may wait for ever.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{failure, tls};
+use crate::address;
 use crate::api::database::TlsMode;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -100,8 +102,14 @@ impl Connection {
     pub async fn open(spec: &ConnectSpec) -> Result<Self, Fault> {
         let tls = tls::connector(spec.side, spec.tls_mode, &spec.ca_pem)?;
         let mut config = Config::new();
+        // A name is resolved once, and what was found and judged is where the connection goes.
+        for address in addresses(spec).await? {
+            config.host(&spec.host).hostaddr(address);
+        }
+        if config.get_hosts().is_empty() {
+            config.host(&spec.host);
+        }
         config
-            .host(&spec.host)
             .port(spec.port)
             .dbname(&spec.database)
             .user(&spec.username)
@@ -322,6 +330,17 @@ impl Connection {
     }
 }
 
+/// Where a host is; nowhere if that can't be learned, which the connection itself then tells better.
+async fn addresses(spec: &ConnectSpec) -> Result<Vec<IpAddr>, Fault> {
+    let asked = tokio::net::lookup_host((spec.host.as_str(), spec.port));
+    let Ok(Ok(found)) = tokio::time::timeout(DEADLINE, asked).await else { return Ok(Vec::new()) };
+    let found: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
+    match found.iter().find(|address| address::is_metadata_or_worse(**address)) {
+        None => Ok(found),
+        Some(address) => Err(failure::misleading(spec, *address)),
+    }
+}
+
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("at", &self.at).field("role", &self.role).finish_non_exhaustive()
@@ -357,5 +376,32 @@ impl Drop for HalfWay<'_> {
             self.connection.broken.store(true, Ordering::SeqCst);
         }
         self.connection.in_transaction.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_leads_to_the_metadata_is_never_asked() {
+        let mut spec = ConnectSpec {
+            side: Side::Source,
+            host: "169.254.169.254".to_owned(),
+            port: 80,
+            database: "payments".to_owned(),
+            whose: Whose::Operator,
+            username: "slipway_operator".to_owned(),
+            password: Secret::new("x"),
+            tls_mode: TlsMode::VerifyFull,
+            ca_pem: String::new(),
+            application_name: "slipway".to_owned(),
+        };
+        let fault = addresses(&spec).await.unwrap_err();
+        assert!(fault.message().contains("spec.source, 169.254.169.254, leads to"), "{fault}");
+        "localhost".clone_into(&mut spec.host);
+        assert!(!addresses(&spec).await.unwrap().is_empty());
     }
 }

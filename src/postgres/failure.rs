@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::IpAddr;
 
 use rustls::CertificateError;
 use tokio_postgres::Error;
@@ -11,6 +12,18 @@ use super::connect::ConnectSpec;
 use crate::api::condition::Reason;
 use crate::fault::Fault;
 use crate::side::Side;
+
+/// The host leads to a service of the machine that asks.
+pub(super) fn misleading(spec: &ConnectSpec, address: IpAddr) -> Fault {
+    let ConnectSpec { side, host, .. } = spec;
+    Fault::blocked(
+        Reason::InvalidSpec,
+        format_args!(
+            "The host of spec.{side}, {host}, leads to {address}, a link-local, multicast or metadata address"
+        ),
+        "Correct the host, or what the DNS has for it",
+    )
+}
 
 /// A connection could not be made.
 pub(super) fn connecting(spec: &ConnectSpec, error: &Error) -> Fault {

@@ -8,6 +8,7 @@ use sandbox::bank::journal::{self, Journal as Book, Ledger};
 use sandbox::bank::probe::{EVERY, Findings, Prober, Side};
 use sandbox::bank::{self, Load};
 use sandbox::postgres::connect_local;
+use sandbox::torture::hold_the_marker;
 use serde_json::{Value, json};
 
 use crate::journey::{Journey, NAME, View, spec, texts};
@@ -114,22 +115,7 @@ impl Night {
 
     /// From here on the marker of a move can't arrive on the target, until what is returned is dropped. Heartbeats can.
     pub async fn hold_the_marker(&self) -> tokio_postgres::Client {
-        let target = &self.journey.sandbox.target;
-        let holder = connect_local(&target.superuser_dsn(bank::DATABASE)).await.unwrap();
-        holder
-            .batch_execute(
-                "SELECT pg_advisory_lock(4711);
-                 CREATE OR REPLACE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$
-                 BEGIN
-                   IF NEW.k LIKE 'move:%' THEN PERFORM pg_advisory_xact_lock(4711); END IF;
-                   RETURN NEW;
-                 END $$;
-                 CREATE OR REPLACE TRIGGER hold BEFORE INSERT ON slipway.marker FOR EACH ROW EXECUTE FUNCTION public.hold();
-                 ALTER TABLE slipway.marker ENABLE ALWAYS TRIGGER hold",
-            )
-            .await
-            .unwrap();
-        holder
+        hold_the_marker(&self.journey.sandbox.target).await.unwrap()
     }
 
     /// Ends load and probes, and compares: each acknowledged write is there once, and the intervals never met.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use sandbox::bank;
+use sandbox::canary;
 use sandbox::cluster::{audit, manifests};
 use sandbox::postgres::{Server, connect_local};
 use sandbox::process::{Running, Signal};
@@ -17,6 +18,8 @@ use sandbox::serve::journal::Record;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
+
+use crate::crash::inventory;
 
 pub use view::View;
 
@@ -42,6 +45,8 @@ pub struct Journey {
     pub client: Client,
     /// More flags for the operator's next start, as `--accounts FILE`.
     pub flags: Vec<String>,
+    /// How often the operator looks at what a person must mend, from its next start on.
+    pub retry: Duration,
     /// Seconds that the operator's Lease lasts. Longer than usual, since nobody starts an operator again that ended because
     /// a busy machine's API server was slow.
     pub lease: u32,
@@ -68,11 +73,30 @@ impl Journey {
         Box::pin(stage::install_crds(&client)).await.unwrap();
         Box::pin(stage::apply_secrets(&client, &sandbox.environment)).await.unwrap();
         bank::seed(&sandbox.source, 0).await.unwrap();
-        Self { sandbox, client, flags: Vec::new(), lease: 60, operator: None, directory, _place: place }
+        Self {
+            sandbox,
+            client,
+            flags: Vec::new(),
+            retry: RETRY,
+            lease: 60,
+            operator: None,
+            directory,
+            _place: place,
+        }
+    }
+
+    /// No secret in any log, migration, event or metric, nor in a name, tag or text that was given to AWS.
+    pub async fn no_canary(&self) {
+        let directory = self.sandbox.directory().path();
+        let mut leaks = canary::search(&self.client, directory).await.unwrap();
+        let in_aws: Vec<String> = inventory::take(&self.sandbox.aws).all().into_iter().collect();
+        leaks.extend(canary::in_text("AWS", &in_aws.join("\n")));
+        assert!(leaks.is_empty(), "{leaks:#?}");
     }
 
     /// Ends everything in order and removes what a passed test leaves behind.
     pub async fn end(mut self) {
+        self.no_canary().await;
         if self.operator.is_some() {
             self.stop_operator().await;
         }
@@ -94,7 +118,7 @@ impl Journey {
     }
 
     fn start_in(&self, pod: &str, more: &[String]) -> Running {
-        let mut flags = vec!["--retry".to_owned(), RETRY.as_secs_f64().to_string()];
+        let mut flags = vec!["--retry".to_owned(), self.retry.as_secs_f64().to_string()];
         flags.extend_from_slice(more);
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_slipway"));
         let poll = Duration::from_millis(200);
@@ -108,7 +132,9 @@ impl Journey {
 
     /// Asks the operator to end, and waits until it has.
     pub async fn stop_operator(&mut self) {
-        self.operator.take().unwrap().stop(GRACE).await.unwrap();
+        let operator = self.operator.take().unwrap();
+        operator.stop(GRACE).await.unwrap();
+        no_canary_in(&operator);
     }
 
     /// `kill -9` of the operator.
@@ -116,6 +142,7 @@ impl Journey {
         let operator = self.operator.take().unwrap();
         operator.signal(Signal::KILL).unwrap();
         operator.ended().await;
+        no_canary_in(&operator);
     }
 
     /// The operator's process, while it should be running.
@@ -273,6 +300,12 @@ impl Journey {
     pub async fn on_target(&self, sql: &str) {
         execute(&self.sandbox.target, sql).await;
     }
+}
+
+/// The next operator begins its log anew.
+fn no_canary_in(operator: &Running) {
+    let leaks = canary::in_file(operator.log());
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
 /// Runs statements on a server's bank as superuser.

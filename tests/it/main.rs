@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on should end where it stands
 
 mod admission;
+mod bad_input;
 mod by_hand;
+mod canary;
 mod crash;
 mod cutover;
 mod deletion;
@@ -17,3 +19,4 @@ mod recovery;
 mod stand_in;
 mod survival;
 mod switches;
+mod torture;

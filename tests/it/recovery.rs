@@ -46,7 +46,7 @@ async fn an_unfit_database_is_named_and_waited_for() {
 /// Everything is found at once and told in the order in which to mend it; with the last of it gone the migration begins.
 async fn one_after_the_other(journey: &mut Journey) {
     let wrong = [
-        Deed::Secret("source-dms", &[("username", "slipway_dms"), ("password", "wrong")]),
+        Deed::Secret("source-dms", &[("username", "slipway_dms"), ("password", "kanarienvogel-wrong")]),
         Deed::Owner("CREATE TABLE notes (id bigint, text text)"),
         Deed::Target("INSERT INTO rates (currency, valid_on, rate) VALUES ('EUR', '2026-01-01', 1)"),
     ];
@@ -70,8 +70,9 @@ async fn one_after_the_other(journey: &mut Journey) {
 }
 
 fn logins() -> Vec<Case> {
-    const DMS: &[(&str, &str)] = &[("username", "slipway_dms"), ("password", "wrong")];
-    const OPERATOR: &[(&str, &str)] = &[("username", "slipway_operator"), ("password", "wrong")];
+    const DMS: &[(&str, &str)] = &[("username", "slipway_dms"), ("password", "kanarienvogel-wrong")];
+    const OPERATOR: &[(&str, &str)] =
+        &[("username", "slipway_operator"), ("password", "kanarienvogel-wrong")];
     let wrong = |name, secret, username: &'static [(&str, &str)], says| Case {
         name,
         wrong: vec![Deed::Secret(secret, username)],

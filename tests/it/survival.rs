@@ -200,7 +200,7 @@ async fn it_follows_its_source_to_another_port_and_its_passwords_to_new_ones() {
         [("source", &bench.journey.sandbox.source), ("target", &bench.journey.sandbox.target)]
     {
         for who in ["dms", "operator"] {
-            let password = format!("new-password-of-{who}-on-{side}");
+            let password = format!("kanarienvogel-of-of-{who}-on-{side}");
             crate::journey::execute(server, &format!("ALTER ROLE slipway_{who} PASSWORD '{password}'")).await;
             let secrets: Api<k8s_openapi::api::core::v1::Secret> =
                 Api::namespaced(bench.journey.client.clone(), "default");

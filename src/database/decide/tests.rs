@@ -7,11 +7,11 @@ use jiff::SignedDuration;
 
 use crate::api::FINALIZER;
 use crate::api::condition::Reason;
-use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
+use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus, Decided};
 use crate::aws::dms::{Owner, StopReason, TableState, TaskStatus, ValidationState};
 use crate::database::decide::scene::{Scene, now};
 use crate::database::decide::{Phase, State, Step};
-use crate::database::goal::Goal;
+use crate::database::goal::{Goal, Intent};
 use crate::database::plan::steps;
 use crate::fault::Fault;
 use crate::postgres::{Holder, Record, Slot, TableKind, Token};
@@ -431,6 +431,34 @@ fn an_older_object_that_breaks_a_rule_is_refused_with_the_fields_name() {
         assert_eq!(blocked.reason, Reason::InvalidSpec);
         assert!(blocked.message.starts_with(field), "{}", blocked.message);
     }
+}
+
+/// Past a laxer CRD a spec may be spoilt while nobody can write: the move goes on by what it began with, and ends.
+#[test]
+fn a_spec_that_is_spoilt_in_the_midst_of_a_move_does_not_strand_it() {
+    let mut object = Scene::fresh().object;
+    let with = |object: &mut DatabaseMigration, intent: Intent| {
+        object.status.get_or_insert_default().decided = Some(Decided {
+            epoch: 4,
+            intent: intent.as_str().to_owned(),
+            attempt: 1,
+            at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()),
+        });
+    };
+    with(&mut object, Intent::Steady);
+    let steady = Goal::parse(&object).expect("good");
+    with(&mut object, Intent::Move);
+    let moving = Goal::parse(&object).expect("good");
+    object.spec.source.endpoint.host = "169.254.169.254".into();
+    assert!(Goal::parse(&object).is_err());
+    assert_eq!(steady.in_the_midst(&object), None);
+    assert_eq!(moving.in_the_midst(&object), Some(moving.clone()));
+    // What was recorded meanwhile counts: else it would be decided again and again.
+    with(&mut object, Intent::Return);
+    let back = moving.in_the_midst(&object).expect("moving");
+    assert_eq!(back.decided.map(|decided| decided.intent), Some(Intent::Return));
+    object.metadata.uid = Some("another".into());
+    assert_eq!(moving.in_the_midst(&object), None);
 }
 
 #[test]

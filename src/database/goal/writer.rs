@@ -186,14 +186,3 @@ pub(super) fn cutover(
         min_soak: read("spec.rollback.minSoak", &spec.rollback.min_soak)?,
     })
 }
-
-/// An attempt that no status could have.
-pub(super) fn attempt(
-    spec: &DatabaseMigrationSpec,
-    invalid: impl Fn(&str, &str) -> Blocked,
-) -> Result<i32, Blocked> {
-    if spec.attempt < 1 {
-        return Err(invalid("spec.attempt", "must be 1 or more"));
-    }
-    Ok(spec.attempt)
-}

@@ -47,6 +47,11 @@ impl Inventory {
         self.lines(|thing| thing.tags.get(UID_TAG).is_none_or(|tag| tag != uid))
     }
 
+    /// Everything, whosever it is.
+    pub fn all(&self) -> Lines {
+        self.lines(|_| true)
+    }
+
     /// Kind and name of everything.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =

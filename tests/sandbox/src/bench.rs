@@ -16,11 +16,13 @@ use tokio::time::{Instant, sleep};
 use crate::bank::journal::Ledger;
 use crate::bank::probe::{self, Prober, Side};
 use crate::bank::{self};
+use crate::canary;
 use crate::cli::{CutoverBench, log_to, told_to_end};
 use crate::demo::account::Account;
 use crate::demo::build::{Programs, programs};
 use crate::demo::check;
 use crate::demo::watch::{Migration, Watch};
+use crate::dice::Dice;
 use crate::process::{self, Running, Signal, Spec};
 use crate::sandbox::{
     Example, Options, Sandbox, apply_example, install_crds, migrations, start_operator_with,
@@ -93,8 +95,7 @@ async fn all(
     log_to(directory)?;
     let client = sandbox.cluster.client().await.map_err(text)?;
     Box::pin(install_crds(&client)).await.map_err(text)?;
-    let mut bench =
-        Bench { flags, programs, sandbox, client, operator: None, dice: seed, number: 0, kills: 0 };
+    let mut bench = Bench::new(flags, programs, sandbox, client, Dice::new(seed));
     let mut figures = Figures::default();
     for number in 1..=flags.runs {
         bench.number = number;
@@ -102,22 +103,37 @@ async fn all(
         account.say(&format!("run {number:>3}: {}", run.describe()));
         figures.add(run);
     }
+    let leaks = canary::search(&bench.client, directory).await?;
+    if let Some(leak) = leaks.first() {
+        return Err(leak.to_string());
+    }
     Box::pin(bench.sandbox.stop()).await.map_err(text)?;
     Ok(figures)
 }
 
-struct Bench<'a> {
-    flags: &'a CutoverBench,
+/// A sandbox in which one migration after the other is made, each in databases made anew.
+pub(crate) struct Bench<'a> {
+    pub(crate) flags: &'a CutoverBench,
     programs: Programs,
-    sandbox: Sandbox,
-    client: Client,
-    operator: Option<Running>,
-    dice: u64,
-    number: u32,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) client: Client,
+    pub(crate) operator: Option<Running>,
+    dice: Dice,
+    pub(crate) number: u32,
     kills: u32,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    pub(crate) fn new(
+        flags: &'a CutoverBench,
+        programs: Programs,
+        sandbox: Sandbox,
+        client: Client,
+        dice: Dice,
+    ) -> Self {
+        Self { flags, programs, sandbox, client, operator: None, dice, number: 0, kills: 0 }
+    }
+
     /// One migration from nothing to its end.
     async fn once(&mut self) -> Result<Run, String> {
         self.kills = 0;
@@ -185,7 +201,7 @@ impl Bench<'_> {
     }
 
     /// To the end of the migration, whichever it is, and away with the resource.
-    async fn clear(&mut self, example: &Example, moved: bool) -> Result<(), String> {
+    pub(crate) async fn clear(&mut self, example: &Example, moved: bool) -> Result<(), String> {
         if moved {
             self.patch(example, &json!({"spec": {"goal": "Finish"}})).await?;
             self.until(example, "finished", true, Migration::is_finished).await?;
@@ -210,30 +226,54 @@ impl Bench<'_> {
 
     /// `kill -9`, one to three times, each followed by a new start as a Deployment would make it.
     async fn kill_at_random_moments(&mut self, prober: &Prober) -> Result<(), String> {
-        for _ in 0..=self.below(3) {
-            let moment = if self.below(3) == 0 {
-                self.below(AFTER_START_MS)
+        for _ in 0..=self.dice.below(3) {
+            let moment = if self.dice.below(3) == 0 {
+                self.dice.below(AFTER_START_MS)
             } else {
                 let began = Instant::now();
                 while prober.findings().open == [true, false] && began.elapsed() < FENCE {
                     sleep(Duration::from_millis(2)).await;
                 }
-                self.below(AFTER_FENCE_MS)
+                self.dice.below(AFTER_FENCE_MS)
             };
             sleep(Duration::from_millis(moment)).await;
-            let operator = self.operator.take().ok_or("there is no operator")?;
-            operator.signal(Signal::KILL).map_err(text)?;
-            operator.ended().await;
-            self.kills += 1;
-            let kept = self.file(&format!("operator-{}.log", self.kills));
-            std::fs::rename(operator.log(), &kept)
-                .map_err(|error| format!("keeping the operator's log as {}: {error}", kept.display()))?;
-            self.start_operator()?;
+            self.kill_operator().await?;
         }
         Ok(())
     }
 
-    fn start_load(&self, journal: &Path) -> Result<Running, String> {
+    /// `kill -9`, and a new start.
+    pub(crate) async fn kill_operator(&mut self) -> Result<(), String> {
+        let operator = self.operator.as_ref().ok_or("there is no operator")?;
+        operator.signal(Signal::KILL).map_err(text)?;
+        operator.ended().await;
+        self.kills += 1;
+        self.keep_operator_log()?;
+        self.start_operator()
+    }
+
+    /// Of a run that ended well.
+    pub(crate) fn forget_logs(&self) -> Result<(), String> {
+        let directory = self.sandbox.directory().path();
+        let of_this_run = format!("run-{}-", self.number);
+        for entry in std::fs::read_dir(directory).map_err(text)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&of_this_run) {
+                std::fs::remove_file(entry.path()).map_err(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next operator begins its log anew.
+    pub(crate) fn keep_operator_log(&mut self) -> Result<(), String> {
+        let operator = self.operator.take().ok_or("there is no operator")?;
+        let names = (1..).map(|number| self.file(&format!("operator-{number}.log")));
+        let kept = names.into_iter().find(|name| !name.exists()).ok_or("no name is left")?;
+        std::fs::rename(operator.log(), &kept)
+            .map_err(|error| format!("keeping the operator's log as {}: {error}", kept.display()))
+    }
+
+    pub(crate) fn start_load(&self, journal: &Path) -> Result<Running, String> {
         let shown = |path: &Path| path.display().to_string();
         let directory = shown(self.sandbox.directory().path());
         let args = ["load", "--dir", &directory, "--journal", &shown(journal), "--writes-per-second"];
@@ -247,14 +287,14 @@ impl Bench<'_> {
         .map_err(text)
     }
 
-    fn start_operator(&mut self) -> Result<(), String> {
+    pub(crate) fn start_operator(&mut self) -> Result<(), String> {
         let flags = ["--retry", "0.2"].map(ToOwned::to_owned);
         let started = start_operator_with(&self.sandbox.environment, &self.programs.operator, POLL, &flags);
         self.operator = Some(started.map_err(text)?);
         Ok(())
     }
 
-    async fn patch(&self, example: &Example, patch: &Value) -> Result<(), String> {
+    pub(crate) async fn patch(&self, example: &Example, patch: &Value) -> Result<(), String> {
         let api = migrations(self.client.clone(), &example.namespace);
         let patched = api.patch(&example.name, &PatchParams::default(), &Patch::Merge(patch)).await;
         patched.map(drop).map_err(|error| format!("patching {} with {patch}: {error}", example.name))
@@ -274,20 +314,11 @@ impl Bench<'_> {
     }
 
     /// A file of this run.
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.sandbox.directory().path().join(format!("run-{}-{name}", self.number))
-    }
-
-    /// `SplitMix64`: repeatable, nothing more.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

@@ -50,6 +50,8 @@ pub enum Verb {
     Demo(Demo),
     /// Cut over many times under load, and say how long each part took and whether anything was lost.
     CutoverBench(CutoverBench),
+    /// Carry out many migrations under load while things go wrong at random, and check that nothing is lost.
+    Torture(Torture),
 }
 
 /// Flags of `up`.
@@ -171,6 +173,31 @@ pub struct CutoverBench {
     pub delays: Delays,
 }
 
+impl CutoverBench {
+    /// Runs of this size, without kills and delays.
+    pub(crate) fn like(rate: u32, tables: u32, rows: u64) -> Self {
+        Self { runs: 1, rate, tables, rows, kill: false, probe: None, seed: None, delays: Delays::None }
+    }
+}
+
+/// Flags of `torture`.
+#[derive(Clone, Debug, Args)]
+pub struct Torture {
+    /// Migrations, each with its own misfortunes.
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// What the first round's misfortunes are drawn from, each other round's from one more; the clock, if left out. The
+    /// output says it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Begin no round after so many minutes.
+    #[arg(long)]
+    pub minutes: Option<u64>,
+    /// Transactions per second.
+    #[arg(long, default_value = "300", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+}
+
 /// How long AWS takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Delays {
@@ -222,6 +249,7 @@ pub async fn run(cli: Cli) -> Result<(), String> {
         Verb::Check(of) => check::check(&of.dir).await,
         Verb::Demo(flags) => Box::pin(demo::run(&flags)).await,
         Verb::CutoverBench(flags) => Box::pin(crate::bench::run(&flags)).await,
+        Verb::Torture(flags) => Box::pin(crate::torture::run(&flags)).await.map(drop),
     }
 }
 

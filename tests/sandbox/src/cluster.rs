@@ -143,6 +143,16 @@ impl Cluster {
         OperatorIdentity::create(self, namespaces).await
     }
 
+    /// Freezes the API server: connections stay open and nothing answers.
+    pub fn pause(&self) -> Result<(), Error> {
+        Ok(self.apiserver.signal(Signal::STOP)?)
+    }
+
+    /// Ends [`Self::pause`].
+    pub fn resume(&self) -> Result<(), Error> {
+        Ok(self.apiserver.signal(Signal::CONT)?)
+    }
+
     /// Ends both servers, the API server first, and returns when both are gone.
     pub async fn stop(&self) -> Result<(), Error> {
         let grace = Duration::from_secs(10);

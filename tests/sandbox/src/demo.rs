@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::bank::probe::Prober;
 use crate::bank::{self, Comparison};
+use crate::canary;
 use crate::cli::{Delays, Demo, log_to, told_to_end};
 use crate::process::{self, Running, Spec};
 use crate::sandbox::{Example, Options, Sandbox, apply_example, install_crds, migrations, start_operator};
@@ -161,6 +162,10 @@ impl Stage {
             .say(&format!("source and target equal at {lsn} under load: {tables} tables, {rows} rows"));
         let spans = self.cut_over(&client, &example).await?;
         self.finish(&client, &example).await?;
+        let leaks = canary::search(&client, self.sandbox.directory().path()).await?;
+        if let Some(leak) = leaks.first() {
+            return Err(leak.to_string());
+        }
         self.judge(&spans, flags).await
     }
 

@@ -17,18 +17,24 @@
 //! | [`sandbox`] | all of it together, for one process, with a file that tells others how to reach it |
 //! | [`mod@bench`] | the cutover, many times, and how long each part took |
 //! | [`demo`] | one migration from nothing to a proved copy, told as it happens |
-//! | [`cli`] | `cargo sandbox`, `cargo demo` and `cargo cutover-bench` |
+//! | [`canary`] | the word that is in every secret, and the search for it |
+//! | [`dice`] | numbers that look random and come again for the same seed |
+//! | [`torture`] | whole migrations while things go wrong at random |
+//! | [`cli`] | `cargo sandbox`, `cargo demo`, `cargo cutover-bench` and `cargo torture` |
 
 pub mod bank;
 pub mod bench;
+pub mod canary;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
 pub mod dataplane;
 pub mod demo;
+pub mod dice;
 pub mod plane;
 pub mod postgres;
 pub mod process;
 pub mod sandbox;
 pub mod serve;
+pub mod torture;
 pub mod world;

@@ -92,6 +92,8 @@ pub struct Options {
     pub rows: u64,
     /// The namespaces in which the operator may look after migrations.
     pub namespaces: Vec<String>,
+    /// What the operator logs, as `RUST_LOG` has it; its own choice if left out.
+    pub operator_log: Option<String>,
 }
 
 impl Options {
@@ -102,6 +104,7 @@ impl Options {
             delays: Delays::none(),
             rows: 0,
             namespaces: vec!["default".to_owned()],
+            operator_log: None,
         }
     }
 }
@@ -161,6 +164,7 @@ impl Sandbox {
                 aws: &aws.url(),
                 superusers: [&on_source, &on_target],
                 bank: &bank,
+                operator_log: options.operator_log.as_deref(),
             },
         )?;
         let renewal = tokio::spawn(async move {

@@ -10,6 +10,11 @@ use super::{Directory, Error, REGION};
 use crate::bank::Bank;
 use crate::postgres::Login;
 
+/// With [`crate::canary::MARK`], so that a search finds it. The stand-in checks no signature.
+const AWS_KEY: &str = "kanarienvogel/sandbox/key";
+/// How much the operator logs.
+const OPERATOR_LOG: &str = "RUST_LOG";
+
 /// The services that the operator calls, as the AWS SDKs write them in the names of variables.
 const SERVICES: [&str; 5] = ["DATABASE_MIGRATION_SERVICE", "RDS", "CLOUDWATCH", "SECRETS_MANAGER", "STS"];
 
@@ -34,6 +39,7 @@ pub(super) struct Parts<'a> {
     /// Of source and target.
     pub(super) superusers: [&'a Login; 2],
     pub(super) bank: &'a Bank,
+    pub(super) operator_log: Option<&'a str>,
 }
 
 impl Environment {
@@ -54,7 +60,7 @@ impl Environment {
                 ("AWS_REGION", REGION),
                 ("AWS_DEFAULT_REGION", REGION),
                 ("AWS_ACCESS_KEY_ID", "AKIASANDBOX"),
-                ("AWS_SECRET_ACCESS_KEY", "sandbox"),
+                ("AWS_SECRET_ACCESS_KEY", AWS_KEY),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
@@ -71,6 +77,7 @@ impl Environment {
         ] {
             values.push((name.to_owned(), login.dsn(&ca)));
         }
+        values.extend(parts.operator_log.map(|filter| (OPERATOR_LOG.to_owned(), filter.to_owned())));
         Ok(Self { directory: directory.path().to_owned(), values })
     }
 
@@ -126,8 +133,9 @@ impl Environment {
     /// What the operator is given, and nothing else: its own kubeconfig and AWS.
     pub fn for_operator(&self) -> Result<Vec<(String, String)>, Error> {
         let kubeconfig = self.get("SLIPWAY_OPERATOR_KUBECONFIG")?.to_owned();
-        let aws = self.values.iter().filter(|(name, _)| name.starts_with("AWS_")).cloned();
-        Ok(std::iter::once(("KUBECONFIG".to_owned(), kubeconfig)).chain(aws).collect())
+        let given = |name: &str| name.starts_with("AWS_") || name == OPERATOR_LOG;
+        let given = self.values.iter().filter(|(name, _)| given(name)).cloned();
+        Ok(std::iter::once(("KUBECONFIG".to_owned(), kubeconfig)).chain(given).collect())
     }
 
     /// Writes the file under its name at once, so that whoever sees it sees all of it.

@@ -1,0 +1,193 @@
+//! A CRD without rules, as an older one may be: what comes past it harms nobody else.
+
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use sandbox::bank::probe::Side;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{generate, renamed, submit};
+use crate::cutover::Night;
+use crate::journey::{Journey, NAME, PATIENCE, View, spec};
+
+const CRD: &str = "databasemigrations.slipway.dev";
+
+/// Takes all rules from the CRD, and waits until the API server goes by that.
+async fn loosen(journey: &Journey) {
+    let api = Api::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >::all(journey.client.clone());
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let patch = json!([
+        {"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": anything},
+    ]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
+    // Selectable fields must be in the schema.
+    let fields = json!([{"op": "remove", "path": "/spec/versions/0/selectableFields"}]);
+    let fields: Patch<()> = Patch::Json(serde_json::from_value(fields).unwrap());
+    api.patch(CRD, &PatchParams::default(), &fields).await.unwrap();
+    api.patch(CRD, &PatchParams::default(), &patch).await.unwrap();
+    journey
+        .eventually(PATIENCE, "a CRD without rules", || async {
+            submit(
+                &journey.client,
+                json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "DatabaseMigration",
+                "metadata": {"name": "probe"}, "spec": 5}),
+                true,
+            )
+            .await
+        })
+        .await;
+}
+
+/// Specs that can't be read: nobody knows what was meant.
+fn unreadable() -> Vec<(&'static str, Value)> {
+    let deep = (0..60).fold(json!("end"), |inner, _| json!({"deeper": inner}));
+    vec![
+        ("number", json!(5)),
+        ("null", json!(null)),
+        ("list", json!([1, 2])),
+        ("text", json!("kanarienvogel")),
+        ("empty", json!({})),
+        ("deep", deep),
+        ("huge", json!("x".repeat(500_000))),
+        ("goal", json!({"goal": "kanarienvogel"})),
+        ("number-for-text", json!({"goal": "Plan", "environmentSuffix": 7})),
+    ]
+}
+
+/// Bends of a good spec that can be read, past every rule, and what the operator says of them.
+fn readable() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("r-host", json!({"source": {"endpoint": {"host": "169.254.169.254"}}}), "spec.source.endpoint.host"),
+        (
+            "r-url",
+            json!({"source": {"endpoint": {"host": "file:///etc/passwd"}}}),
+            "spec.source.endpoint.host",
+        ),
+        ("r-suffix", json!({"environmentSuffix": "../x"}), "spec.environmentSuffix"),
+        ("r-attempt", json!({"attempt": 0}), "spec.attempt"),
+        (
+            "r-secret",
+            json!({"source": {"operatorCredentialsRef": {"name": "../../kube-system/secrets/x"}}}),
+            "spec.source.operatorCredentialsRef.name",
+        ),
+        (
+            "r-same-secret",
+            json!({"target": {"operatorCredentialsRef": {"name": "target-dms"}}}),
+            "spec.target.operatorCredentialsRef",
+        ),
+        (
+            "r-storage",
+            json!({"replication": {"instance": {"managed": {"storageGiB": -1}}}}),
+            "spec.replication.instance.managed.storageGiB",
+        ),
+        ("r-roles", json!({"source": {"applicationRoles": []}}), "spec.source.applicationRoles"),
+        ("r-outage", json!({"cutover": {"maxWriteOutage": "99999h"}}), "spec.cutover.maxWriteOutage"),
+        (
+            "r-tables",
+            json!({"tables": {"include": [{"schema": "pg_catalog"}]}}),
+            "spec.tables.include[0].schema",
+        ),
+        ("r-both", json!({"target": {"endpoint": {"host": "x", "port": 1}}}), "spec.target"),
+        ("r-port", json!({"source": {"endpoint": {"port": 0}}}), "spec.source.endpoint.port"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready() {
+    let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
+    let mut journey = Box::pin(Journey::begin_with("lax", traced)).await;
+    loosen(&journey).await;
+    let good = generate::good(&journey.example(|_| {}))[0].clone();
+    for (name, spec) in unreadable() {
+        let mut object = renamed(&good, &format!("u-{name}"), "default");
+        object["spec"] = spec;
+        submit(&journey.client, object, false).await.unwrap();
+    }
+    for (name, bend, _) in readable() {
+        let mut object = renamed(&good, name, "default");
+        super::written::merge(&mut object["spec"], &bend);
+        submit(&journey.client, object, false).await.unwrap();
+    }
+    journey.retry = Duration::from_mins(1);
+    journey.start_operator();
+    Box::pin(journey.apply(|_| {})).await;
+    journey.until_replicating(NAME).await;
+
+    for (name, _, field) in readable() {
+        let view = journey.until(name, "InvalidSpec", |view| view.is("Stalled", "True", "InvalidSpec")).await;
+        assert!(view.message("Stalled").contains(field), "{name}: {}", view.describe());
+        assert!(!view.is_held(), "{}", view.describe());
+    }
+    journey
+        .eventually(PATIENCE, "an event of each that can't be read", || async {
+            let events = Api::<Event>::all(journey.client.clone());
+            let events = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            for (name, _) in unreadable() {
+                let told = events.items.iter().any(|event| {
+                    event.regarding.as_ref().and_then(|of| of.name.as_deref()) == Some(&format!("u-{name}"))
+                        && event.note.as_deref().is_some_and(|note| note.contains("does not fit the CRD"))
+                });
+                if !told {
+                    return Err(format!("nothing of u-{name}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    // Once each, and not again until they change.
+    let log = || std::fs::read_to_string(journey.operator().unwrap().log()).unwrap();
+    let count = |log: &str| log.matches("does not fit its CRD").count();
+    let before = count(&log());
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(count(&log()), before, "a loop over what can't be read");
+    assert!(before < 3 * unreadable().len(), "{before} lines of {} resources", unreadable().len());
+    assert!(!log().contains("panicked"), "{}", log());
+    // They can be taken away, or mended, at any time.
+    for (name, _) in unreadable() {
+        journey.delete(&format!("u-{name}")).await;
+        journey.until_gone(&format!("u-{name}")).await;
+    }
+    journey
+        .patch("r-host", spec(json!({"source": {"endpoint": {"host": "localhost"}}, "goal": "Plan"})))
+        .await
+        .unwrap();
+    journey
+        .until("r-host", "no more InvalidSpec", |view| {
+            view.is_current() && !view.is("Stalled", "True", "InvalidSpec")
+        })
+        .await;
+    journey.delete(NAME).await;
+    journey.until_gone(NAME).await;
+    journey.end().await;
+}
+
+/// Spoilt while nobody can write: the move ends by what it began with, and the source takes writes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
+    let mut night = Box::pin(Night::begin("spoilt", |object| {
+        object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
+    }))
+    .await;
+    loosen(&night.journey).await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    let host = |host: &str| spec(json!({"source": {"endpoint": {"host": host}}}));
+    night.journey.patch(NAME, host("169.254.169.254")).await.unwrap();
+    night.holder("source").await;
+    night.writes().await;
+    let told = |view: &View| view.is("Stalled", "True", "InvalidSpec");
+    let view = night.journey.until(NAME, "what is wrong with the spec", told).await;
+    assert!(view.message("Stalled").contains("spec.source.endpoint.host"), "{}", view.describe());
+    drop(held);
+    night.journey.patch(NAME, host("localhost")).await.unwrap();
+    Box::pin(night.until_back()).await;
+    let findings = night.proved().await;
+    assert_eq!(findings.writer(), Some(Side::Source));
+    night.end().await;
+}
