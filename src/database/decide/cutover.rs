@@ -20,7 +20,7 @@ use crate::side::{Direction, Side};
 
 /// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
 /// the first.
-pub(crate) const QUIET_LOOKS: u32 = 2;
+pub const QUIET_LOOKS: u32 = 2;
 
 /// A side that was given the writer's role and does not answer is waited for this long before a person is told.
 const SILENT_FOR: SignedDuration = SignedDuration::from_secs(10);
@@ -511,7 +511,7 @@ fn silent(side: Side, words: &str) -> Blocked {
 }
 
 /// What a failed call says about a move: whether it can go on.
-pub(crate) fn ends_the_move(fault: &Fault) -> Option<Blocked> {
+pub fn ends_the_move(fault: &Fault) -> Option<Blocked> {
     match fault {
         Fault::Blocked(blocked) => Some(blocked.clone()),
         Fault::Bug(message) => Some(Blocked::new(
