@@ -1,0 +1,3 @@
+//! `cargo simulate`: see `docs/simulation.md`.
+
+fn main() {}
