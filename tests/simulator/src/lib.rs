@@ -7,3 +7,5 @@
 
 pub mod database;
 pub mod invariants;
+pub mod mutants;
+pub mod search;
