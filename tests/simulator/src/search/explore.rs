@@ -6,7 +6,7 @@ use super::coverage::MET;
 use super::eyes::{Eyes, Plan, Rest};
 use super::fairness::{self, Graph};
 use super::fingerprint::{Known, of};
-use super::state::{Deletion, State};
+use super::state::{Deletion, State, Task};
 use super::story::Line;
 use super::turn::next;
 use super::{Finding, Report, Settings};
@@ -173,6 +173,9 @@ fn rest(state: &State, plan: Option<Plan>) -> Option<Rest> {
     let rest = plan?.rest?;
     let idle = state.late.is_empty() && state.operator.read == state.object;
     if idle && source.open && rest == Rest::Ready(Reason::Replicating) && target.back.is_some() {
+        return None;
+    }
+    if idle && rest == Rest::Ready(Reason::Soaking) && (source.forward.is_some() || state.task != Task::Gone) {
         return None;
     }
     if rest == Rest::Ready(Reason::Finished) && (source.forward.is_some() || target.back.is_some()) {

@@ -285,11 +285,58 @@ impl State {
         }
     }
 
+    /// Forgets what can make no difference any more: late calls that every database refuses from now on, since the number
+    /// of a row never goes down; and what an operator remembers of fences that are gone, since no fence comes back.
+    pub fn forget(&mut self) {
+        let (source, target) = (self.sides.source.row, self.sides.target.row);
+        let decided = self.object.decided.map_or(0, |decided| decided.epoch);
+        self.late.retain(|call| {
+            let row = match call.what {
+                What::Record { expected, .. } => {
+                    return expected.decided.map_or(0, |decided| decided.epoch) >= decided;
+                }
+                What::Fence
+                | What::EndSessions
+                | What::AddLayer
+                | What::Mark
+                | What::Arm(_)
+                | What::Give(_)
+                | What::Unfence
+                | What::TakeBack
+                | What::Claim(Side::Source, _)
+                | What::DropMoveSlot(Side::Source, _) => source,
+                What::Claim(Side::Target, _)
+                | What::DropMoveSlot(Side::Target, _)
+                | What::CreateSlot
+                | What::Freeze
+                | What::Thaw
+                | What::Sequences(_)
+                | What::Open => target,
+                _ => return true,
+            };
+            row.is_some_and(|row| row.epoch <= call.epoch)
+        });
+        let fence = source.and_then(|row| row.fence);
+        for operator in [Some(&mut self.operator), self.deposed.as_mut()].into_iter().flatten() {
+            if operator.kept.is_none() {
+                operator.memory.forget(fence);
+            }
+        }
+    }
+
     /// Sets the task, and with it whether its slot is in use.
     pub fn set_task(&mut self, task: Task) {
         self.task = task;
         if let Some(slot) = &mut self.sides.source.forward {
             slot.active = task == Task::Running;
         }
+    }
+}
+
+impl Memory {
+    fn forget(&mut self, fence: Option<Fence>) {
+        self.timeline = self.timeline.filter(|(of, _)| Some(*of) == fence);
+        self.verified = self.verified.filter(|(of, _)| Some(*of) == fence);
+        self.sequences = self.sequences.filter(|(of, _)| Some(*of) == fence);
     }
 }

@@ -65,6 +65,11 @@ pub fn next(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
     tick(state, out);
     people(state, out);
     faults(state, out);
+    if weak.is_none() {
+        for (_, next) in out.iter_mut() {
+            next.forget();
+        }
+    }
     plan
 }
 
@@ -132,7 +137,8 @@ fn operator(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
         keep(Kept::Side(Box::new(glance(&state.sides.target))), "the target");
         keep(Kept::Task(state.task), "AWS");
     }
-    (state.operator.kept.is_none() && !behind).then_some(plan)
+    // With a resource that is known to be old, this is not how it stands.
+    (state.operator.kept.is_none() && (!behind || state.operator.read == seen)).then_some(plan)
 }
 
 fn late(state: &State, weak: Option<Lax>, out: &mut Vec<(Act, State)>) {
