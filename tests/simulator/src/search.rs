@@ -35,7 +35,7 @@ use coverage::MET;
 use eyes::Rest;
 
 use crate::invariants::Violation;
-use crate::mutants::Mutant;
+use crate::mutants::{Lax, Mutant};
 
 /// What to search.
 #[derive(Clone, Copy)]
@@ -50,6 +50,13 @@ pub struct Settings {
     pub limit: usize,
     /// Whether to look for runs that never come to rest.
     pub liveness: bool,
+}
+
+impl Settings {
+    /// Checks that are not made.
+    pub fn weak(&self) -> &'static [Lax] {
+        self.mutant.map_or(&[], |mutant| mutant.lax)
+    }
 }
 
 /// What is broken.
