@@ -7,5 +7,4 @@
 
 pub mod database;
 pub mod invariants;
-pub mod mutants;
 pub mod search;

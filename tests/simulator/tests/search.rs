@@ -1,8 +1,8 @@
 //! The search within bounds that take seconds, and a share of the mutants. `docs/simulation.md` has the wide ones.
 
-use simulator::mutants::{Fate, MUTANTS};
 use simulator::search::cli::{as_expected, mutate};
 use simulator::search::coverage::MET;
+use simulator::search::mutants::{Fate, MUTANTS};
 use simulator::search::{Settings, search, story};
 
 /// Everything that can go wrong is in one of them.

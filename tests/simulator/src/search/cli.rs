@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::bounds::Bounds;
 use super::coverage::MET;
+use super::mutants::{Fate, MUTANTS, Mutant};
 use super::{Report, Settings, search, story};
-use crate::mutants::{Fate, MUTANTS, Mutant};
 
 /// Flags of `search`.
 #[derive(Args, Clone, Debug)]

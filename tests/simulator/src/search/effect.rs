@@ -4,10 +4,10 @@ use slipway::api::database::Goal as Reach;
 use slipway::database::decide::ends_the_move;
 use slipway::side::Side;
 
+use super::mutants::{Lax, lax};
 use super::state::{Call, OURS, Operator, State, Task, What, Word};
 use crate::database::{Guard, Holder, Refused};
 use crate::invariants::Violation;
-use crate::mutants::{Lax, lax};
 
 /// Performs a call, as far as it is not refused.
 pub fn perform(state: &mut State, call: &Call, weak: &[Lax]) -> Result<(), Refused> {

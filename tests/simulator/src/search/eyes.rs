@@ -12,10 +12,10 @@ use slipway::postgres::Record;
 use slipway::side::{Side, Sides};
 
 use super::fingerprint::{Known, of};
+use super::mutants::{Lax, Mutant};
 use super::scene;
 use super::state::{Call, Decided, Kept, Memory, Object, Operator, State, Task, What};
 use crate::database::{Database, Entry, Fence, Holder, Names, Refused, SlotName, Stage};
-use crate::mutants::{Lax, Mutant};
 
 /// What an operator does next, and what it then remembers.
 #[derive(Clone, Copy, Debug)]

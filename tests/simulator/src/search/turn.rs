@@ -6,9 +6,9 @@ use slipway::side::Side;
 
 use super::effect::{answered, issue, perform, unfence_by_hand};
 use super::eyes::{Eyes, Plan, glance};
+use super::mutants::Lax;
 use super::state::{Call, Deletion, Kept, LONG_AGO, Memory, Operator, State, Task, What, Word};
 use crate::database::{Entry, Holder, Refused, Stage};
-use crate::mutants::Lax;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

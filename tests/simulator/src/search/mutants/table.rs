@@ -84,7 +84,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: Some(bends::unfence_blindly),
         lax: &[Lax::UnfenceGiven],
-        bounds: "w0 f0 g1 c1 t1",
+        bounds: "w0 f0 g1 k1 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -139,7 +139,7 @@ pub const MUTANTS: &[Mutant] = &[
         bend: None,
         lax: &[],
         bounds: "w2 f1 g1",
-        fate: Fate::Covered("DECIDE"),
+        fate: Fate::Killed,
     },
     Mutant {
         id: "M16",
@@ -147,8 +147,8 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::SequencesEarly],
-        bounds: "w1 f1 g1",
-        fate: Fate::Covered("DECIDE"),
+        bounds: "w2 f1 g1",
+        fate: Fate::Killed,
     },
     Mutant {
         id: "M17",
@@ -165,7 +165,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::NoHolders],
-        bounds: "w1 f1 g2 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Covered(
             "a slot that is there and sound is never made again, and one that is missing is missed by the opening",
         ),
@@ -367,7 +367,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: Some(lies::led_by_us),
         bend: None,
         lax: &[],
-        bounds: "w1 f1 g1 c1 t1",
+        bounds: "w0 f0 g1 c1 t1",
         fate: Fate::Covered("one number for each decision, and a holder for each step"),
     },
     Mutant {
@@ -513,7 +513,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: Some(lies::fence_believed),
         bend: None,
         lax: &[],
-        bounds: "w1 f1 g2 c1",
+        bounds: "w0 f0 g1 c1 t1",
         fate: Fate::Covered(
             "every step after it asks for its own number in the database, is refused, and the outage's limit gives up",
         ),

@@ -1,9 +1,9 @@
 //! Calls without one of their checks.
 
+use super::super::effect::{perform, recorded};
+use super::super::state::{Call, State, What};
 use super::Lax;
 use crate::database::{Database, Guard, Holder, Refused};
-use crate::search::effect::{perform, recorded};
-use crate::search::state::{Call, State, What};
 use slipway::side::Side;
 
 /// What a call does instead, if a check that is not made is one of its own.
