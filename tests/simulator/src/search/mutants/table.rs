@@ -48,7 +48,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::NoEpoch],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -57,7 +57,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: Some(bends::one_epoch_a_leader),
         lax: &[],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -66,7 +66,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: Some(bends::one_epoch),
         lax: &[],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -85,7 +85,9 @@ pub const MUTANTS: &[Mutant] = &[
         bend: Some(bends::unfence_blindly),
         lax: &[Lax::UnfenceGiven],
         bounds: "w0 f0 g1 k1 t1",
-        fate: Fate::Killed,
+        fate: Fate::Covered(
+            "the opening: it is only given up after it was refused for want of its slot, and what is still in flight is refused for the same. M10 gives up without that, and is caught",
+        ),
     },
     Mutant {
         id: "M10",
@@ -286,7 +288,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: Some(bends::one_epoch),
         lax: &[Lax::NoHolders],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -304,7 +306,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::OpenPrivilegesFirst],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g1 k1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -313,7 +315,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::FencePrivilegesFirst],
-        bounds: "w0 f0 g3 t1",
+        bounds: "w0 f0 g2 t1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -322,7 +324,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::OpenRefused],
-        bounds: "w0 f0 g1 c1 t1",
+        bounds: "w0 f0 g1 t1 h1",
         fate: Fate::Covered("the number: the refusal carries a later one than the opening"),
     },
     Mutant {
@@ -331,7 +333,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: None,
         lax: &[Lax::OpenRefused, Lax::NoEpoch],
-        bounds: "w0 f0 g1 c1 t1",
+        bounds: "w0 f0 g1 t1 h1",
         fate: Fate::Killed,
     },
     Mutant {
@@ -340,8 +342,10 @@ pub const MUTANTS: &[Mutant] = &[
         lie: None,
         bend: Some(bends::take_back_blindly),
         lax: &[],
-        bounds: "w0 f0 g1 c1 t1",
-        fate: Fate::Killed,
+        bounds: "w0 f0 g1 k1 t1",
+        fate: Fate::Covered(
+            "the opening: it is only given up after it was refused for want of its slot, and what is still in flight is refused for the same. M10 gives up without that, and is caught",
+        ),
     },
     Mutant {
         id: "O07",
