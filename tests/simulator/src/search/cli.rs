@@ -40,16 +40,12 @@ pub fn run(flags: &Flags) -> ExitCode {
     if flags.all_mutants {
         return all(flags.threads);
     }
-    let mutant = match &flags.mutant {
-        None => None,
-        Some(id) => match MUTANTS.iter().find(|mutant| mutant.id == id) {
-            Some(mutant) => Some(mutant),
-            None => {
-                eprintln!("no mutant {id}: see docs/simulation.md");
-                return ExitCode::FAILURE;
-            }
-        },
-    };
+    let mutant = flags.mutant.as_ref().map(|id| MUTANTS.iter().find(|mutant| mutant.id == id));
+    if matches!(mutant, Some(None)) {
+        eprintln!("no such mutant: see docs/simulation.md");
+        return ExitCode::FAILURE;
+    }
+    let mutant = mutant.flatten();
     let settings = Settings {
         bounds: flags.bounds,
         mutant,

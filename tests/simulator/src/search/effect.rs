@@ -161,7 +161,7 @@ pub fn answered(state: &State, operator: &mut Operator, call: &Call, answer: Res
             operator.read = state.object;
         }
         (What::Record { .. } | What::Latch { .. } | What::ClaimObject { .. } | What::Release { .. }, _) => {
-            operator.read = state.object
+            operator.read = state.object;
         }
         (What::Verify, Ok(())) => memory.verified = Some((call.fence, false)),
         (What::Sequences(_), Ok(())) => memory.sequences = Some((call.fence, call.epoch)),

@@ -21,7 +21,8 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
                     bent = true;
                 }
             }
-            (Lax::NoHolders, What::Freeze | What::Thaw | What::Sequences(_) | What::CreateSlot) => {
+            (Lax::NoHolders, What::Freeze | What::Thaw | What::Sequences(_) | What::CreateSlot)
+            | (Lax::ThawOpens, What::Thaw) => {
                 return Some(as_if(state, Side::Target, Holder::Fenced, &call));
             }
             (Lax::NoHolders, What::DropMoveSlot(side, _)) => {
@@ -81,15 +82,12 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
                 return Some(Ok(()));
             }
             (Lax::SequencesEarly, What::Sequences(value)) => {
-                return Some(without_rows(&mut state.sides.target, guard, value.saturating_sub(1)));
+                return Some(without_rows(&mut state.sides.target, *guard, value.saturating_sub(1)));
             }
             (Lax::UnfencePrivilegesFirst, What::Unfence) => state.sides.source.open = true,
             (Lax::OpenPrivilegesFirst, What::Open) => state.sides.target.open = true,
             (Lax::FencePrivilegesFirst, What::Fence) => state.sides.source.open = false,
             (Lax::ReleaseOpens, What::ReleaseSide(side)) => state.sides.get_mut(side).open = true,
-            (Lax::ThawOpens, What::Thaw) => {
-                return Some(as_if(state, Side::Target, Holder::Fenced, &call));
-            }
             _ => {}
         }
     }
@@ -127,9 +125,9 @@ fn as_if(state: &mut State, side: Side, holder: Holder, call: &Call) -> Result<(
 }
 
 /// Sets the sequence without a look at the rows that are there.
-fn without_rows(target: &mut Database, guard: &Guard, value: u16) -> Result<(), Refused> {
+fn without_rows(target: &mut Database, guard: Guard, value: u16) -> Result<(), Refused> {
     let (log, before) = (std::mem::take(&mut target.log), target.sequence);
-    let done = target.move_sequences(guard, value);
+    let done = target.move_sequences(&guard, value);
     target.log = log;
     if done.is_ok() {
         target.sequence = before.max(value);

@@ -196,7 +196,7 @@ pub const MUTANTS: &[Mutant] = &[
         lie: Some(lies::slot_left),
         bend: None,
         lax: &[],
-        bounds: "w1 f1 g3",
+        bounds: "w0 f0 g3",
         fate: Fate::Killed,
     },
     Mutant {
