@@ -101,7 +101,11 @@ impl Eyes {
     }
 
     fn think(&self, look: &Look<'_>) -> Plan {
-        let goal = self.goal(look.object);
+        let mut goal = self.goal(look.object);
+        if let Some(lie) = self.mutant.and_then(|mutant| mutant.lie) {
+            // What is looked at rests on the goal, too.
+            lie(&mut goal, &mut self.seen.clone());
+        }
         let mut memory = *look.memory;
         if goal.is_moving() {
             let seen = self.in_outage(look, &mut memory);

@@ -153,7 +153,8 @@ fn late(state: &State, weak: &[Lax], out: &mut Vec<(Act, State)>) {
         next.late.remove(at);
         out.push((Act::NeverHappens(*call), next.clone()));
         let done = perform(&mut next, call, weak);
-        if done.is_ok() {
+        // A wrong version may change something although it refuses.
+        if done.is_ok() || !weak.is_empty() {
             out.push((Act::Late(*call, done), next));
         }
     }
