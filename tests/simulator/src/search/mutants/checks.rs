@@ -3,13 +3,14 @@
 use super::super::effect::{perform, recorded};
 use super::super::state::{Call, State, What};
 use super::Lax;
-use crate::database::{Database, Guard, Holder, Refused};
+use crate::database::{Database, Guard, Holder, Refused, Row};
 use slipway::side::Side;
 
 /// What a call does instead, if a check that is not made is one of its own.
 pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Option<Result<(), Refused>> {
     let mut call = *call;
     let mut bent = false;
+    let mut undo = None;
     for weak in weak {
         match (weak, call.what) {
             (Lax::NoEpoch, _) => {
@@ -29,12 +30,11 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
                 return Some(as_if(state, side, Holder::Fenced, &call));
             }
             (Lax::UnfenceGiven, What::Unfence) => {
-                if let Some(row) = &mut state.sides.source.row
-                    && row.holder == Holder::Side(Side::Target)
-                    && row.epoch <= guard.epoch
-                {
-                    row.holder = Holder::None;
-                }
+                bend_row(state, Side::Source, &mut undo, |row| {
+                    if row.holder == Holder::Side(Side::Target) {
+                        row.holder = Holder::None;
+                    }
+                });
             }
             (Lax::OpenUnfrozen, What::Open) => {
                 let target = &mut state.sides.target;
@@ -56,16 +56,14 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
                 return Some(done);
             }
             (Lax::OpenRefused, What::Open) => {
-                if let Some(row) = &mut state.sides.target.row
-                    && row.holder == Holder::Refused
-                {
-                    row.holder = Holder::Fenced;
-                }
+                bend_row(state, Side::Target, &mut undo, |row| {
+                    if row.holder == Holder::Refused {
+                        row.holder = Holder::Fenced;
+                    }
+                });
             }
             (Lax::GiveUnarmed, What::Give(_)) => {
-                if let Some(row) = &mut state.sides.source.row {
-                    row.reverse = row.reverse.or(Some(0));
-                }
+                bend_row(state, Side::Source, &mut undo, |row| row.reverse = row.reverse.or(Some(0)));
             }
             (Lax::DropSlotUnguarded, What::DropMoveSlot(side, name)) => {
                 return Some(state.sides.get_mut(side).drop_slot(name));
@@ -91,7 +89,28 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
             _ => {}
         }
     }
-    bent.then(|| perform(state, &call, &[]))
+    if !bent && undo.is_none() {
+        return None;
+    }
+    let done = perform(state, &call, &[]);
+    if let (Err(_), Some((side, row))) = (done, undo) {
+        state.sides.get_mut(side).row = row;
+    }
+    Some(done)
+}
+
+/// Changes a row before a call looks at it, and notes how it was, should the call be refused all the same.
+fn bend_row(
+    state: &mut State,
+    side: Side,
+    undo: &mut Option<(Side, Option<Row>)>,
+    bend: impl FnOnce(&mut Row),
+) {
+    let row = &mut state.sides.get_mut(side).row;
+    *undo = Some((side, *row));
+    if let Some(row) = row {
+        bend(row);
+    }
 }
 
 /// The side whose row a guarded call asks.
