@@ -7,6 +7,7 @@ use slipway::postgres::ClaimAs;
 use slipway::side::{Side, Sides};
 
 use super::bounds::Bounds;
+use super::mutants::Lax;
 use crate::database::{
     Database, Epoch, Fence, Holder, Position, Refused, Row, Slot, SlotName, Slots, Uid, WriteId,
 };
@@ -293,12 +294,12 @@ impl State {
 
     /// Forgets what can make no difference any more: late calls that every database refuses from now on, since the number
     /// of a row never goes down; and what an operator remembers of fences that are gone, since no fence comes back.
-    pub fn forget(&mut self) {
+    pub fn forget(&mut self, weak: &[Lax]) {
         let (source, target) = (self.sides.source.row, self.sides.target.row);
         let decided = self.object.decided.map_or(0, |decided| decided.epoch);
         self.late.retain(|call| {
             let row = match call.what {
-                What::Record { expected, .. } => {
+                What::Record { expected, .. } if !weak.contains(&Lax::NoCompare) => {
                     return expected.decided.map_or(0, |decided| decided.epoch) >= decided;
                 }
                 What::Fence
@@ -320,8 +321,12 @@ impl State {
                 | What::Open => target,
                 _ => return true,
             };
-            row.is_some_and(|row| row.epoch <= call.epoch)
+            // A wrong version may refuse less.
+            !weak.is_empty() || row.is_some_and(|row| row.epoch <= call.epoch)
         });
+        if !weak.is_empty() {
+            return;
+        }
         let fence = source.and_then(|row| row.fence);
         for operator in [Some(&mut self.operator), self.deposed.as_mut()].into_iter().flatten() {
             if operator.kept.is_none() {

@@ -65,10 +65,8 @@ pub fn next(state: &State, eyes: &mut Eyes, weak: &[Lax], out: &mut Vec<(Act, St
     tick(state, out);
     people(state, out);
     faults(state, out);
-    if weak.is_empty() {
-        for (_, next) in out.iter_mut() {
-            next.forget();
-        }
+    for (_, next) in out.iter_mut() {
+        next.forget(weak);
     }
     plan
 }
