@@ -14,7 +14,7 @@ mod step;
 mod tests;
 pub mod wanted;
 
-pub(crate) use cutover::ends_the_move;
+pub use cutover::{QUIET_LOOKS, ends_the_move};
 pub use move_step::{Decide, LatchWhy, Move, MoveStep, Stage};
 pub use step::Step;
 

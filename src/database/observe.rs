@@ -371,32 +371,7 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
     let (source, target) = (source.map(|(_, standing)| standing), target.map(|(_, standing)| standing));
     let old = Direction::FORWARD.from;
     let mut standing = Sides { source: Some(source), target: Some(target) };
-    let stands = |found: &Option<Known<Standing>>| match found {
-        Some(Ok(old)) => old.token.fence_id.clone().unwrap_or_default(),
-        Some(Err(_)) | None => fence_id.clone(),
-    };
-    if stands(standing.get(old)) != fence_id {
-        // The marker of another fence was looked for, and proves nothing.
-        for found in [&mut standing.source, &mut standing.target] {
-            if let Some(Ok(found)) = found {
-                found.marker = false;
-            }
-        }
-    }
-    if let Some(Ok(old)) = standing.get(old) {
-        let quiet = old.token.holder == Holder::None
-            && old.sessions == 0
-            && old.write_locks == 0
-            && old.prepared.is_empty()
-            && old.writers.is_empty()
-            && old.unlayered.is_empty();
-        memory.seen.quiet_looks = if quiet { memory.seen.quiet_looks.saturating_add(1) } else { 0 };
-        memory.fence_id = old.token.fence_id.clone().unwrap_or_default();
-        let known = memory.seen.timeline.as_ref().is_some_and(|(fence, _)| *fence == memory.fence_id);
-        if old.token.holder == Holder::None && !known {
-            memory.seen.timeline = Some((memory.fence_id.clone(), old.timeline));
-        }
-    }
+    memory.seen.looked(&mut memory.fence_id, &mut standing);
     let mut precheck = Sides::default();
     let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));
     if open {

@@ -6,8 +6,8 @@ use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
 use crate::aws::secrets::Place;
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{Lag, PreCheck, Server, Standing};
-use crate::side::Sides;
+use crate::postgres::{Holder, Lag, PreCheck, Server, Standing};
+use crate::side::{Direction, Sides};
 
 /// A fact, or why it is not known.
 pub type Known<T> = Result<T, Fault>;
@@ -91,6 +91,46 @@ pub struct MemorySeen {
     pub repointed: Option<i64>,
     /// Why the move can't go on.
     pub failed: Option<Blocked>,
+}
+
+impl MemorySeen {
+    /// This process wrote a decision: what was learned for an earlier one counts no more.
+    pub fn decided(&mut self, epoch: i64) {
+        self.led = Some(epoch);
+        self.quiet_looks = 0;
+        self.failed = None;
+        self.prompt_beats = 0;
+    }
+
+    /// Both sides were looked at in the midst of a move. `asked` is the fence whose marker was looked for, and becomes the
+    /// one that stands; where they differ, the marker of another fence was found, which proves nothing.
+    pub fn looked(&mut self, asked: &mut String, standing: &mut Sides<Option<Known<Standing>>>) {
+        let side = Direction::FORWARD.from;
+        let stands = match standing.get(side) {
+            Some(Ok(old)) => old.token.fence_id.clone().unwrap_or_default(),
+            Some(Err(_)) | None => asked.clone(),
+        };
+        if stands != *asked {
+            for found in [&mut standing.source, &mut standing.target] {
+                if let Some(Ok(found)) = found {
+                    found.marker = false;
+                }
+            }
+        }
+        let Some(Ok(old)) = standing.get(side) else { return };
+        let quiet = old.token.holder == Holder::None
+            && old.sessions == 0
+            && old.write_locks == 0
+            && old.prepared.is_empty()
+            && old.writers.is_empty()
+            && old.unlayered.is_empty();
+        self.quiet_looks = if quiet { self.quiet_looks.saturating_add(1) } else { 0 };
+        *asked = stands;
+        let known = self.timeline.as_ref().is_some_and(|(fence, _)| fence == asked);
+        if old.token.holder == Holder::None && !known {
+            self.timeline = Some((asked.clone(), old.timeline));
+        }
+    }
 }
 
 /// What comparing both sides found.

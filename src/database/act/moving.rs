@@ -54,11 +54,7 @@ pub async fn record(
         Intent::Steady | Intent::Finished => {}
     }
     let recorded = patch(hands, object, status, "recording status.decided").await?;
-    let seen = &mut memory.seen;
-    seen.led = Some(decide.epoch);
-    seen.quiet_looks = 0;
-    seen.failed = None;
-    seen.prompt_beats = 0;
+    memory.seen.decided(decide.epoch);
     Ok(recorded)
 }
 

@@ -1,0 +1,139 @@
+//! What must hold of the two databases at every moment, by the numbers of the design's invariants.
+
+use slipway::side::Sides;
+
+use crate::database::{Database, Entry, Holder, Stage, WriteId};
+
+/// What happened, as far as the two databases do not show it themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct History {
+    /// Writes whose commit was answered.
+    pub acknowledged: Vec<WriteId>,
+    /// A person ordered the goal Finish, and that was recorded: the way back may be removed.
+    pub finish_ordered: bool,
+    /// Somebody else dropped, or the server lost, the slot of the way back after the side was opened.
+    pub way_back_lost: bool,
+}
+
+/// A broken invariant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Violation {
+    /// 1: a write could be committed on both sides.
+    TwoWriters,
+    /// 1: a side accepts applications' writes and replication's at once.
+    WritesAndReplication,
+    /// 1: a side is open without holding the writer's role by the old side's row.
+    OpenedWithoutTheRole,
+    /// 2: a write that was acknowledged is not where applications write now.
+    WriteLost,
+    /// 2: a write is there twice, or two writes drew the same value from the sequence.
+    WriteTwice,
+    /// 2 and 15: the side was opened, or is open, without the slot of the way back, and nobody ordered Finish.
+    NoWayBack,
+    /// 3: a write was or could be committed behind the marker of the fence that stands.
+    FenceNotProved,
+    /// 4: the role was given away, and the new side lacks a write.
+    NotDrained,
+    /// 15: Finish was recorded, and the goal was not Finish.
+    FinishNotOrdered,
+    /// 16: a deleted migration moved the writer, or let go of a fence that it opened.
+    MovedByDeletion,
+    /// 2: a guarded call was performed under an epoch lower than one that came before on that side.
+    EpochWentBack,
+}
+
+impl Violation {
+    /// The number of the invariant in the design.
+    pub fn invariant(self) -> u8 {
+        match self {
+            Self::TwoWriters
+            | Self::WritesAndReplication
+            | Self::OpenedWithoutTheRole
+            | Self::EpochWentBack => 1,
+            Self::WriteLost | Self::WriteTwice | Self::NoWayBack => 2,
+            Self::FenceNotProved => 3,
+            Self::NotDrained => 4,
+            Self::FinishNotOrdered => 15,
+            Self::MovedByDeletion => 16,
+        }
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TwoWriters => "a write could be committed on both sides",
+            Self::WritesAndReplication => "one side accepts applications' writes and replication's at once",
+            Self::OpenedWithoutTheRole => "a side is open that the old side's row does not name",
+            Self::WriteLost => "an acknowledged write is not where applications write now",
+            Self::WriteTwice => "a write is there twice, or two drew the same value from the sequence",
+            Self::NoWayBack => {
+                "the target is open without its slot of the way back, and nobody ordered Finish"
+            }
+            Self::FenceNotProved => "a write comes, or can still come, behind the marker of the fence",
+            Self::NotDrained => "the writer's role was given to a side that lacks a write",
+            Self::FinishNotOrdered => "Finish was recorded while the goal was another",
+            Self::MovedByDeletion => "a deleted migration moved the writer or opened a fence",
+            Self::EpochWentBack => "the epoch of a side went back",
+        }
+    }
+}
+
+/// Checks the pair of databases: invariants 1 to 4, and 15 as far as databases show it.
+pub fn check(sides: &Sides<Database>, history: &History) -> Result<(), Violation> {
+    let (source, target) = (&sides.source, &sides.target);
+    if source.accepts_writes() && target.accepts_writes() {
+        return Err(Violation::TwoWriters);
+    }
+    if [source, target].iter().any(|side| side.open && side.replication_may_write()) {
+        return Err(Violation::WritesAndReplication);
+    }
+    let given = source.row.map(|row| row.holder) == Some(Holder::Side(target.side));
+    if source.row.is_some() && target.row.is_some() && target.open && !given {
+        return Err(Violation::OpenedWithoutTheRole);
+    }
+    for side in [source, target] {
+        let writes: Vec<WriteId> = side.writes().collect();
+        if side.open && !history.acknowledged.iter().all(|id| writes.contains(id)) {
+            return Err(Violation::WriteLost);
+        }
+        if (1..writes.len()).any(|at| writes[..at].contains(&writes[at])) {
+            return Err(Violation::WriteTwice);
+        }
+    }
+    if target.open && given && !history.finish_ordered && !history.way_back_lost && !way_back(sides) {
+        return Err(Violation::NoWayBack);
+    }
+    if let Some(row) = source.row
+        && row.holder != Holder::Side(source.side)
+        && let Some(fence) = row.fence
+        && let Some(at) = source.log.iter().position(|entry| *entry == Entry::Marker(fence))
+    {
+        let behind = source.log[at..].iter().any(|entry| matches!(entry, Entry::Write(_)));
+        let could = !source.prepared.is_empty()
+            || source.sessions.iter().any(|session| matches!(session.stage, Stage::Wrote(_)));
+        if behind || could {
+            return Err(Violation::FenceNotProved);
+        }
+    }
+    if given {
+        let there: Vec<WriteId> = target.writes().collect();
+        if source.writes().any(|id| !there.contains(&id)) {
+            return Err(Violation::NotDrained);
+        }
+    }
+    Ok(())
+}
+
+/// The slot of the way back is there and keeps every write that an application made on the target.
+fn way_back(sides: &Sides<Database>) -> bool {
+    let (source, target) = (&sides.source, &sides.target);
+    let Some(slot) = target.back.filter(|_| target.back_is_usable()) else { return false };
+    let Some(begins) = source.row.and_then(|row| row.reverse) else { return false };
+    let there: Vec<WriteId> = source.writes().collect();
+    let own = target
+        .log
+        .iter()
+        .position(|entry| matches!(entry, Entry::Write(id) if !there.contains(id)))
+        .unwrap_or(target.log.len());
+    slot.position <= begins && usize::from(begins) <= own
+}
