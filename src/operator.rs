@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod backoff;
 pub mod health;
+pub mod lease;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
