@@ -4,6 +4,19 @@
 //! |---|---|
 //! | [`database`] | one PostgreSQL database as far as Slipway touches it: an executable specification of `slipway::postgres` |
 //! | [`invariants`] | what must hold of the two databases at every moment |
+//! | [`clock`] | the virtual clock and what runs on it |
+//! | [`world`] | AWS, the Kubernetes API, tasks, applications, people, and what goes wrong |
+//! | [`operator`] | an operator's process, call by call |
+//! | [`journey`] | what people order, by name |
+//! | [`history`] | one history from its begin to its end |
+//! | [`simulate`] | `cargo simulate` |
 
+pub mod clock;
 pub mod database;
+pub mod history;
 pub mod invariants;
+pub mod journey;
+pub mod operator;
+pub mod random;
+pub mod simulate;
+pub mod world;

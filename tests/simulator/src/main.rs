@@ -1,3 +1,16 @@
 //! `cargo simulate`: see `docs/simulation.md`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use simulator::simulate::{Simulate, simulate};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    simulate: Simulate,
+}
+
+fn main() -> ExitCode {
+    if simulate(&Cli::parse().simulate) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
