@@ -111,7 +111,7 @@ pub struct Guard {
 }
 
 /// How a side that is not the writer is claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClaimAs {
     /// To be opened by the same decision.
     Fenced,

@@ -15,7 +15,7 @@ use crate::database::decide::{
 use crate::database::goal::{ConnectionGoal, Decided, Goal, Intent};
 use crate::database::seen::{AwsSeen, Seen};
 use crate::fault::{Blocked, Fault};
-use crate::postgres::{ClaimAs, Holder, Record, Server, Standing};
+use crate::postgres::{ClaimAs, Holder, Record, Server, Slot, Standing};
 use crate::side::{Direction, Side};
 
 /// So many looks in a row must find the old side quiet: a login that passed its check before the fence may appear after
@@ -93,10 +93,19 @@ pub(crate) fn unfinished(goal: &Goal, seen: &Seen) -> Option<Decide> {
         Record::Present { .. } | Record::Absent => None,
     };
     let way = Direction::FORWARD;
-    let old = seen.database.get(way.from).as_ref().ok().and_then(holder)?;
-    let intent = match (&old, seen.database.get(way.to()).as_ref().ok().and_then(holder)) {
+    let (old_side, new_side) =
+        (seen.database.get(way.from).as_ref().ok()?, seen.database.get(way.to()).as_ref().ok());
+    let intent = match (holder(old_side)?, new_side.and_then(holder)) {
         (Holder::None, _) => Intent::Return,
-        (Holder::Side(side), Some(new)) if *side == way.to() && new != Holder::Side(way.to()) => Intent::Move,
+        (Holder::Side(side), Some(new)) if side == way.to() && new != Holder::Side(way.to()) => Intent::Move,
+        // The target is open, and the forward task or its slot is still there.
+        (Holder::Side(side), Some(_)) if side == way.to() && forward_is_left(seen, old_side) => Intent::Move,
+        // The source is open, and the slot of the way back, the last to go, is still there.
+        (Holder::Side(side), Some(_))
+            if side == way.from && new_side.is_some_and(|new| has_move_slot(goal, new)) =>
+        {
+            Intent::Return
+        }
         _ => return None,
     };
     let (reason, message) = match &goal.decided {
@@ -114,6 +123,24 @@ pub(crate) fn unfinished(goal: &Goal, seen: &Seen) -> Option<Decide> {
         why: "the databases' own rows tell of a move that is not at its end, and the status does not"
             .to_owned(),
     })
+}
+
+fn forward_is_left(seen: &Seen, old: &Server) -> bool {
+    let task =
+        seen.aws.as_ref().is_ok_and(|aws| aws.task.as_ref().is_some_and(|task| task.owner == Owner::Us));
+    task || noted_slot(old).is_some()
+}
+
+fn has_move_slot(goal: &Goal, new: &Server) -> bool {
+    let name = goal.migration.move_slot();
+    new.slots.iter().any(|slot| slot.name == name)
+        && matches!(&new.record, Record::Present { slots, .. } if slots.contains(&name))
+}
+
+/// A slot that is there and is ours.
+fn noted_slot(server: &Server) -> Option<&Slot> {
+    let Record::Present { slots: ours, .. } = &server.record else { return None };
+    server.slots.iter().find(|slot| ours.contains(&slot.name))
 }
 
 /// A number above all that were ever used on what can be seen.
@@ -420,9 +447,7 @@ impl<'a> Scene<'a> {
             Ok(old) => old,
             Err(fault) => return Found::Wait(fault.message().to_owned()),
         };
-        if let Record::Present { slots: ours, .. } = &old.record
-            && let Some(slot) = old.slots.iter().find(|slot| ours.contains(&slot.name))
-        {
+        if let Some(slot) = noted_slot(old) {
             let drop = MoveStep::DropSlot(self.way.from, slot.name.clone());
             return Found::Do(Step::Move(self.under(drop)));
         }
@@ -471,10 +496,11 @@ impl<'a> Scene<'a> {
         }
         let step = if new.token.epoch != epoch {
             MoveStep::Claim(to, ClaimAs::Fenced)
-        } else if new.slot.is_some() {
-            MoveStep::DropSlot(to, self.goal.migration.move_slot())
         } else if !new.replication_may_write {
             MoveStep::Thaw
+        } else if new.slot.is_some() {
+            // The last to go: should the status be lost, it tells that something is left.
+            MoveStep::DropSlot(to, self.goal.migration.move_slot())
         } else {
             return Turn::Rest(self.settle("the source is the writer, as before"));
         };

@@ -44,6 +44,8 @@ pub struct Setup {
     pub slow: bool,
     /// For how long it is watched at the end that nothing more is changed.
     pub idle: Micros,
+    /// Somebody else has an endpoint of the name that ours would have.
+    pub foreign: bool,
     /// A wrong version of a rule.
     pub mutant: Option<&'static str>,
     /// The story is told.
@@ -68,6 +70,7 @@ impl Setup {
             long: false,
             layer: false,
             slow: false,
+            foreign: false,
             idle: 120 * SECOND,
             mutant: None,
             told: false,
@@ -87,6 +90,8 @@ pub struct Outcome {
     pub left: String,
     /// Every call, if they were to be listed.
     pub calls: Vec<Point>,
+    /// How many calls were made until the end was reached.
+    pub calls_to_the_end: usize,
     /// The one call that was to fail was made.
     pub reached: bool,
     /// How many steps were made.
@@ -112,6 +117,7 @@ pub fn run(setup: &Setup) -> Outcome {
             violation: world.violation.clone(),
             end,
             left,
+            calls_to_the_end: world.faults.calls_to_the_end,
             calls: world.faults.listed.take().unwrap_or_default(),
             reached: world.faults.reached,
             steps: scheduler.steps,
@@ -146,6 +152,9 @@ fn begin(setup: &Setup) -> Sim {
         );
         world.aws.keep_secret("payments", &value);
     }
+    if setup.foreign {
+        world.foreign = foreign(&mut world);
+    }
     match journey::manifest(setup.journey.goal, setup.journey.secret) {
         Ok(object) => world.cluster.create(0, object),
         Err(error) => world.fail(0, format!("the simulator's manifest is wrong: {error}")),
@@ -172,6 +181,36 @@ fn begin(setup: &Setup) -> Sim {
         }
     });
     sim
+}
+
+/// An endpoint of another migration, under a name that ours would have.
+fn foreign(world: &mut World) -> Option<String> {
+    let call = dms::CreateEndpoint {
+        endpoint_identifier: "dms-endpoint-source-payments-db-dev".to_owned(),
+        endpoint_type: "source".to_owned(),
+        engine_name: "postgres".to_owned(),
+        username: Some("other".to_owned()),
+        password: Some("other".to_owned()),
+        server_name: Some("other.example".to_owned()),
+        port: Some(5432),
+        database_name: Some("other".to_owned()),
+        extra_connection_attributes: None,
+        kms_key_id: None,
+        tags: vec![dms::Tag {
+            key: slipway::aws::UID_TAG.to_owned(),
+            value: "another".to_owned(),
+            resource_arn: None,
+        }],
+        certificate_arn: None,
+        ssl_mode: None,
+        settings: serde_json::Map::new(),
+        resource_identifier: None,
+    };
+    let now = world.now();
+    match world.aws.call(Call::Dms(dms::Call::CreateEndpoint(Box::new(call))), now) {
+        Ok(Reply::Dms(dms::Reply::Endpoint(view))) => Some(view.endpoint_arn),
+        _ => None,
+    }
 }
 
 /// Stops an operator for a while, now and then, as a machine does that is out of memory.
@@ -268,6 +307,7 @@ fn go(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler, end: &mut String) -> 
         }
     }
     *end = found.unwrap_or_default();
+    sim.with(|world| world.faults.calls_to_the_end = world.faults.calls);
     idle(setup, sim, scheduler) && sim.with(|world| at_the_end(world, end))
 }
 
@@ -312,6 +352,7 @@ fn settled(world: &World) -> Option<String> {
     let aborted = object.spec.abort_attempt.is_some_and(|abort| abort >= object.spec.attempt);
     let deleted = object.metadata.deletion_timestamp.is_some();
     let fits = match object.spec.goal {
+        _ if world.foreign.is_some() => reason == "NotOurs" && !deleted,
         _ if deleted => phase == "Soaking" && reason == "Deleting",
         Goal::Plan => phase == "Pending" && ready.is_some(),
         Goal::Replicate => {
@@ -353,7 +394,19 @@ fn stand(world: &World) -> String {
 
 /// What must hold at the end, and can't be seen in each state.
 fn at_the_end(world: &mut World, end: &str) -> bool {
-    let inventory = inventory(world);
+    let mut inventory = inventory(world);
+    if let Some(arn) = world.foreign.clone() {
+        let now = world.now();
+        let call = dms::Call::DescribeEndpoints(dms::Describe::one("endpoint-arn", &arn));
+        match world.aws.call(Call::Dms(call), now) {
+            Ok(Reply::Dms(dms::Reply::Endpoints(page)))
+                if page.items.iter().any(|item| item.server_name == "other.example") =>
+            {
+                inventory.retain(|name| name != "dms-endpoint-source-payments-db-dev");
+            }
+            _ => world.fail(10, "an endpoint of somebody else was changed or deleted"),
+        }
+    }
     let deleted = end == "gone";
     let retained = world.retained;
     if (deleted || end.starts_with("Finished")) && !retained {

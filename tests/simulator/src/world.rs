@@ -95,6 +95,8 @@ pub struct World {
     pub applications_run: bool,
     /// It was deleted with everything kept.
     pub retained: bool,
+    /// The ARN of an endpoint of somebody else.
+    pub foreign: Option<String>,
     /// Wrong versions of the rules, to see that they are found out.
     pub mutant: Option<&'static str>,
     base: Sides<Server>,
@@ -139,6 +141,7 @@ impl World {
             young: Vec::new(),
             applications_run: true,
             retained: false,
+            foreign: None,
             mutant: None,
             base: Sides { source: server(1), target: server(2) },
         }

@@ -198,6 +198,11 @@ fn a_lost_status_is_found_again_in_the_rows() {
         world.crash();
         world.walk();
         assert!(world.source.open != world.target.open, "after {moment}: {:?}", world.steps);
+        if world.source.open {
+            assert!(!world.target.slot && world.target.replication, "after {moment}: {:?}", world.steps);
+        } else {
+            assert_eq!(world.scene.aws().task, None, "after {moment}: {:?}", world.steps);
+        }
     }
 }
 

@@ -129,7 +129,12 @@ impl Process {
             })
             .await;
         Self::broken(side, memory, &done);
-        done
+        match done {
+            Err(Fault::Again(_)) if self.sim.with(|world| world.mutant == Some("silence-is-success")) => {
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     async fn slot(

@@ -109,6 +109,21 @@ impl Process {
             });
         }
         memory.seen.looked(&mut memory.fence_id, &mut standing);
+        let mutant = self.sim.with(|world| world.mutant);
+        if mutant == Some("blind-marker")
+            && let Some(Ok(new)) = &mut standing.target
+        {
+            new.marker = true;
+        }
+        if mutant == Some("trust-fence")
+            && let Some(Ok(old)) = &mut standing.source
+        {
+            old.sessions = 0;
+            old.write_locks = 0;
+            old.prepared.clear();
+            old.unlayered.clear();
+            memory.seen.quiet_looks = u32::MAX;
+        }
         let old = Direction::FORWARD.from;
         let mut precheck = Sides::default();
         let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));

@@ -29,6 +29,9 @@ impl Process {
         let ends = self.ends(goal, memory, self.now()).await;
         while goal.is_moving() {
             self.turn_to_newest(object, goal);
+            if self.sim.with(|world| world.mutant == Some("no-takeover")) {
+                memory.seen.led = goal.decided.as_ref().map(|decided| decided.epoch);
+            }
             let seen = self.look_at_sides(memory, &ends, self.now()).await;
             let decision = decide::decide(goal, &seen);
             if decision.look_again != LookAgain::AtOnce {

@@ -13,6 +13,7 @@ use slipway::fault::{Blocked, Fault};
 
 use super::outage::End;
 use super::{Memory, Process, tell_watches};
+use crate::world::CANARY;
 use crate::world::cluster::Object;
 
 /// `database::reconcile`.
@@ -46,6 +47,12 @@ async fn walk(process: &Rc<Process>, mut object: Object, memory: &mut Memory) ->
     let now = process.now();
     let seen = Box::pin(process.look(&goal, memory, now)).await;
     let mut decision = decide::decide(&goal, &seen);
+    if goal.deletion.is_some()
+        && matches!(decision.step, Some(Step::DeleteEndpoint(_)))
+        && process.sim.with(|world| world.mutant == Some("early-release"))
+    {
+        decision.step = Some(Step::Release);
+    }
     process.sim.with(|world| {
         let words = || {
             let step = decision.step.as_ref().map_or("-", Step::action);
@@ -136,7 +143,14 @@ impl Process {
         Ok(())
     }
 
-    async fn write(&self, object: &Object, status: DatabaseMigrationStatus) -> Result<(), Fault> {
+    async fn write(&self, object: &Object, mut status: DatabaseMigrationStatus) -> Result<(), Fault> {
+        self.sim.with(|world| match world.mutant {
+            Some("leaky") => world.cluster.said.push(format!("connected with {CANARY}")),
+            Some("wrong-writer") if status.writer.as_deref() == Some("Source") => {
+                status.writer = Some("Target".to_owned());
+            }
+            _ => {}
+        });
         let version = object.metadata.resource_version.clone();
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         self.kubernetes("ApplyStatus", true, move |world| {

@@ -109,6 +109,8 @@ pub struct Faults {
     pub calls: usize,
     /// So many people have not given all their orders yet.
     pub orders_left: usize,
+    /// How many, when the end was reached.
+    pub calls_to_the_end: usize,
     /// The one call was reached.
     pub reached: bool,
 }
