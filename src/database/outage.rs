@@ -160,7 +160,7 @@ pub async fn run(
             Err(Fault::Wait(_)) => tokio::time::sleep(POLL).await,
             Err(fault) => {
                 memory.seen.failed_in_a_move(fault);
-                tokio::time::sleep(POLL).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

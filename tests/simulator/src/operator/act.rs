@@ -1,5 +1,7 @@
 //! One step, as the calls that it is made of: `src/database/act.rs`, `act/moving.rs` and the services below them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sandbox::world::cloudwatch as cw;
@@ -390,7 +392,7 @@ impl Process {
             json!({"host": place.host, "port": place.port, "dbname": place.database, "password": CANARY});
         let call = Call::Secrets(secrets::Call::Put(secrets::Put {
             secret_id: arn.clone(),
-            client_request_token: format!("{:0>32}-{epoch}-{version}", goal.migration.uid),
+            client_request_token: token(epoch, &version),
             secret_string: value.to_string(),
         }));
         self.aws("secretsmanager", "PutSecretValue", true, arn, call).await?;
@@ -668,6 +670,13 @@ impl Process {
         self.aws("cloudwatch", "PutMetricAlarm", true, &alarm.name, call).await?;
         Ok(())
     }
+}
+
+/// The same for a repeat of the same request, as the product's.
+fn token(epoch: i64, version: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    version.hash(&mut hasher);
+    format!("{epoch:0>32}-{:016x}", hasher.finish())
 }
 
 fn decide_name(intent: Intent) -> &'static str {

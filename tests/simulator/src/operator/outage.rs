@@ -62,7 +62,7 @@ impl Process {
                 Err(Fault::Wait(_)) => self.sleep(POLL).await,
                 Err(fault) => {
                     memory.seen.failed_in_a_move(fault);
-                    self.sleep(POLL).await;
+                    self.sleep(RETRY).await;
                 }
             }
         }

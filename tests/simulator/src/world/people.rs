@@ -52,8 +52,10 @@ pub async fn order(sim: Sim, orders: Vec<(When, Order)>) {
             When::After(seconds) => sim.sleep(seconds * SECOND).await,
             _ => {
                 // A phase that never comes is not waited for for ever.
-                while !sim.with(|world| world.is_so(when)) && waited < 1_200 * SECOND {
-                    let pause = if when == When::Fenced { SECOND / 50 } else { SECOND / 2 };
+                while !sim.with(|world| world.is_so(when)) && waited < 400 * SECOND {
+                    let soon =
+                        when == When::Fenced && sim.with(|world| world.is_so(When::Phase("CuttingOver")));
+                    let pause = if soon { SECOND / 50 } else { SECOND / 5 };
                     sim.sleep(pause).await;
                     waited += pause;
                 }
