@@ -1,5 +1,6 @@
 //! The PostgreSQL adapters against a real server.
 
+mod conformance;
 mod connect;
 mod fence;
 mod heartbeat;

@@ -14,7 +14,7 @@ use crate::database::decide::{
 use crate::database::goal::{Goal, InstanceGoal, due};
 use crate::database::seen::{AwsSeen, Seen};
 use crate::fault::Blocked;
-use crate::postgres::{Record, Server};
+use crate::postgres::{Holder, Record, Server};
 use crate::side::Side;
 
 /// Where the migration stands by what exists; `None` where that can't be seen.
@@ -30,11 +30,19 @@ pub(crate) fn phase(goal: &Goal, seen: &Seen) -> Option<Phase> {
     })
 }
 
-/// The guard of the target's fence: a target that nobody fenced yet, or that came open.
+/// The guard of the target's fence: a target that nobody fenced yet, or that came open. Never one that may be the writer:
+/// where no record of ours says that it is not, the source's must not say that the role was given away.
 pub(crate) fn fence(goal: &Goal, seen: &Seen) -> Option<Step> {
     let target = seen.database.target.as_ref().ok()?;
     let held = matches!(&target.record, Record::Present { uid, .. } if *uid == goal.migration.uid);
-    let open = !held || !target.writers.is_empty();
+    let source_writes = match &seen.database.source {
+        Ok(Server { record: Record::Present { token, .. }, .. }) => {
+            token.holder == Holder::Side(Side::Source)
+        }
+        Ok(Server { record: Record::Absent, .. }) => true,
+        Err(_) => false,
+    };
+    let open = (!held && source_writes) || (held && !target.writers.is_empty());
     (open && due(seen.memory.fenced_at, REFENCE_AFTER, seen.now)).then_some(Step::FenceTarget)
 }
 

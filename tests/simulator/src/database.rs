@@ -34,6 +34,7 @@ pub type Position = u16;
 
 /// One database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and all combinations occur
 pub struct Database {
     /// Which of the two.
     pub side: Side,

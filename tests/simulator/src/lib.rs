@@ -5,7 +5,6 @@
 //! | [`database`] | one PostgreSQL database as far as Slipway touches it: an executable specification of `slipway::postgres` |
 //! | [`invariants`] | what must hold of the two databases at every moment |
 //! | [`search`] | every order of events within bounds, by exhaustive search |
-//! | [`mutants`] | wrong versions that the search must find out |
 //! | [`clock`] | the virtual clock and what runs on it |
 //! | [`world`] | AWS, the Kubernetes API, tasks, applications, people, and what goes wrong |
 //! | [`operator`] | an operator's process, call by call |
@@ -21,7 +20,6 @@ pub mod exhaustive;
 pub mod history;
 pub mod invariants;
 pub mod journey;
-pub mod mutants;
 pub mod operator;
 pub mod random;
 pub mod search;

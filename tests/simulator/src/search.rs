@@ -11,6 +11,7 @@
 //! | [`explore`] | breadth first over all states: safety, and the shortest story of what is broken |
 //! | [`fairness`] | liveness: no run that is fair and quiet stays away from rest for ever |
 //! | [`coverage`] | what a search met, so that "holds" is not empty |
+//! | [`mutants`] | wrong versions of the product, to be found out |
 //! | [`story`] | a run in words |
 //! | [`cli`] | the verb |
 
@@ -22,6 +23,7 @@ pub mod explore;
 pub mod eyes;
 pub mod fairness;
 pub mod fingerprint;
+pub mod mutants;
 pub mod scene;
 pub mod state;
 pub mod story;
@@ -35,7 +37,7 @@ use coverage::MET;
 use eyes::Rest;
 
 use crate::invariants::Violation;
-use crate::mutants::Mutant;
+use mutants::{Lax, Mutant};
 
 /// What to search.
 #[derive(Clone, Copy)]
@@ -50,6 +52,13 @@ pub struct Settings {
     pub limit: usize,
     /// Whether to look for runs that never come to rest.
     pub liveness: bool,
+}
+
+impl Settings {
+    /// Checks that are not made.
+    pub fn weak(&self) -> &'static [Lax] {
+        self.mutant.map_or(&[], |mutant| mutant.lax)
+    }
 }
 
 /// What is broken.

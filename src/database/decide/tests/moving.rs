@@ -10,7 +10,7 @@ use crate::database::decide::scene::Scene;
 use crate::database::decide::{LookAgain, MoveStep, Phase, Stage, State, Step};
 use crate::database::goal::{ConnectionGoal, Decided, Intent};
 use crate::fault::Blocked;
-use crate::postgres::{ClaimAs, Holder};
+use crate::postgres::{ClaimAs, Holder, Record, Token};
 use crate::side::Side;
 use world::World;
 
@@ -182,7 +182,7 @@ fn a_target_that_refuses_gives_the_role_back() {
     let tail: Vec<_> = world.steps.iter().skip_while(|step| **step != "DecideReturn").copied().collect();
     assert_eq!(
         tail,
-        ["DecideReturn", "ClaimSide", "TakeBack", "Unfence", "DropMoveSlot", "Thaw", "DecideSteady"]
+        ["DecideReturn", "ClaimSide", "TakeBack", "Unfence", "Thaw", "DropMoveSlot", "DecideSteady"]
     );
 }
 
@@ -204,6 +204,25 @@ fn a_lost_status_is_found_again_in_the_rows() {
             assert_eq!(world.scene.aws().task, None, "after {moment}: {:?}", world.steps);
         }
     }
+}
+
+/// Whatever becomes of `status.decided`, a target that is the writer is not fenced as one that nobody fenced yet.
+#[test]
+fn the_writer_is_never_fenced_for_want_of_a_record() {
+    let mut world = at("Finished");
+    world.scene.goal.decided = None;
+    let mut source = Token::fresh(Holder::Side(Side::Target));
+    source.epoch = 2;
+    world.scene.on(Side::Source).record = Record::Present {
+        migration: String::new(),
+        uid: String::new(),
+        token: source,
+        system_identifier: 1,
+        slots: vec![],
+    };
+    world.scene.on(Side::Target).record = Record::Absent;
+    world.scene.seen.memory.fenced_at = None;
+    assert_eq!(world.scene.step(), None, "{:?}", world.scene.decide());
 }
 
 /// A failover in the midst of the fence: what was proved was proved of another history.

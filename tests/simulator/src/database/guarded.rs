@@ -32,7 +32,7 @@ impl Database {
     /// `guarded::enter`: claims the row for the guard's decision and returns it as it was before.
     pub(super) fn enter(
         &mut self,
-        guard: &Guard,
+        guard: Guard,
         holders: &[Holder],
         rule: Rule,
     ) -> Result<(Row, &mut Row), Refused> {
@@ -53,7 +53,7 @@ impl Database {
     }
 
     /// `guarded::look`: demands that the row was claimed by this very decision, and writes nothing.
-    pub(super) fn look(&self, guard: &Guard, holders: &[Holder]) -> Result<Row, Refused> {
+    pub(super) fn look(&self, guard: Guard, holders: &[Holder]) -> Result<Row, Refused> {
         let row = self.row.as_ref().ok_or(Refused::NoRow)?;
         if row.uid != guard.uid {
             return Err(Refused::OtherMigration);
@@ -81,7 +81,7 @@ impl Database {
     /// `fence::fence`.
     pub fn fence(&mut self, guard: &Guard) -> Result<(), Refused> {
         let (us, clock) = (Holder::Side(self.side), self.clock);
-        let (before, row) = self.enter(guard, &[us, Holder::None], Rule::UpTo)?;
+        let (before, row) = self.enter(*guard, &[us, Holder::None], Rule::UpTo)?;
         if before.holder == us {
             row.holder = Holder::None;
             row.fence = Some(guard.fence);
@@ -94,14 +94,14 @@ impl Database {
 
     /// `fence::end_sessions`. Those that have not appeared yet are not seen.
     pub fn end_sessions(&mut self, guard: &Guard) -> Result<(), Refused> {
-        self.enter(guard, &not_writable(self.side), Rule::UpTo)?;
+        self.enter(*guard, &not_writable(self.side), Rule::UpTo)?;
         self.sessions.retain(|session| session.stage == Stage::Arriving);
         Ok(())
     }
 
     /// `fence::add_layer`.
     pub fn add_layer(&mut self, guard: &Guard) -> Result<(), Refused> {
-        self.enter(guard, &[Holder::None], Rule::UpTo)?;
+        self.enter(*guard, &[Holder::None], Rule::UpTo)?;
         self.layered = self.needs_layer;
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Database {
     /// `fence::unfence`.
     pub fn unfence(&mut self, guard: &Guard) -> Result<(), Refused> {
         let (us, clock) = (Holder::Side(self.side), self.clock);
-        let (before, row) = self.enter(guard, &[us, Holder::None], Rule::UpTo)?;
+        let (before, row) = self.enter(*guard, &[us, Holder::None], Rule::UpTo)?;
         if before.holder == us {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Database {
     /// `marker::mark`.
     pub fn mark(&mut self, guard: &Guard) -> Result<(), Refused> {
         self.transaction(|database| {
-            let (before, _) = database.enter(guard, &[Holder::None], Rule::Exactly)?;
+            let (before, _) = database.enter(*guard, &[Holder::None], Rule::Exactly)?;
             if before.fence != Some(guard.fence) {
                 return Err(Refused::OtherFence);
             }
@@ -141,7 +141,7 @@ impl Database {
 
     /// `freeze::freeze`.
     pub fn freeze(&mut self, guard: &Guard) -> Result<(), Refused> {
-        self.enter(guard, &not_writable(self.side), Rule::UpTo)?;
+        self.enter(*guard, &not_writable(self.side), Rule::UpTo)?;
         self.dms_connects = false;
         self.dms_writes = false;
         self.dms_session = false;
@@ -150,7 +150,7 @@ impl Database {
 
     /// `freeze::thaw`.
     pub fn thaw(&mut self, guard: &Guard) -> Result<(), Refused> {
-        self.enter(guard, &not_writable(self.side), Rule::UpTo)?;
+        self.enter(*guard, &not_writable(self.side), Rule::UpTo)?;
         self.dms_connects = true;
         self.dms_writes = self.side == Side::Target;
         Ok(())
@@ -158,7 +158,7 @@ impl Database {
 
     /// The second half of `sequences::move_sequences`: `value` is what was read on the other side, before.
     pub fn move_sequences(&mut self, guard: &Guard, value: WriteId) -> Result<(), Refused> {
-        self.enter(guard, &not_writable(self.side), Rule::UpTo)?;
+        self.enter(*guard, &not_writable(self.side), Rule::UpTo)?;
         // Nor is it left behind a value that a row holds.
         let held = self.writes().max().unwrap_or(0);
         self.sequence = self.sequence.max(value).max(held);
@@ -174,7 +174,7 @@ impl Database {
             holders.push(Holder::None);
         }
         self.transaction(|database| {
-            let (before, row) = database.enter(guard, &holders, Rule::UpTo)?;
+            let (before, row) = database.enter(*guard, &holders, Rule::UpTo)?;
             let holder = match claim_as {
                 ClaimAs::Unchanged => return Ok(()),
                 _ if before.holder == us => return Ok(()),
@@ -198,7 +198,7 @@ impl Database {
         let (them, clock) = (Holder::Side(self.side.other()), self.clock);
         self.transaction(|database| {
             let (timeline, open) = (database.timeline, database.open);
-            let (before, row) = database.enter(guard, &[Holder::None, them], Rule::Exactly)?;
+            let (before, row) = database.enter(*guard, &[Holder::None, them], Rule::Exactly)?;
             if before.fence != Some(guard.fence) {
                 return Err(Refused::OtherFence);
             }
@@ -225,7 +225,7 @@ impl Database {
         let (us, clock) = (Holder::Side(self.side), self.clock);
         self.transaction(|database| {
             let (frozen, usable) = (!database.replication_may_write(), database.back_is_usable());
-            let (before, row) = database.enter(guard, &[Holder::Fenced, us], Rule::Exactly)?;
+            let (before, row) = database.enter(*guard, &[Holder::Fenced, us], Rule::Exactly)?;
             if before.fence != Some(guard.fence) {
                 return Err(Refused::OtherFence);
             }
@@ -249,7 +249,7 @@ impl Database {
     /// `handover::take_back`.
     pub fn take_back(&mut self, guard: &Guard) -> Result<(), Refused> {
         let (them, clock) = (Holder::Side(self.side.other()), self.clock);
-        let (before, row) = self.enter(guard, &[them, Holder::None], Rule::UpTo)?;
+        let (before, row) = self.enter(*guard, &[them, Holder::None], Rule::UpTo)?;
         if before.holder == them {
             row.holder = Holder::None;
             row.since = clock;

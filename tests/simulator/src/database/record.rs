@@ -39,13 +39,11 @@ impl Database {
         let marker = self.marker_table;
         self.transaction(|database| {
             database.make(uid, Holder::Fenced)?;
-            match database.row.map(|row| row.holder) {
-                Some(Holder::Fenced | Holder::Refused) => Ok(()),
-                _ => {
-                    database.marker_table = marker;
-                    Err(Refused::Bug)
-                }
+            if matches!(database.row, Some(row) if matches!(row.holder, Holder::Fenced | Holder::Refused)) {
+                return Ok(());
             }
+            database.marker_table = marker;
+            Err(Refused::Bug)
         })?;
         self.open = false;
         self.dms_connects = true;

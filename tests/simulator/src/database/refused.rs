@@ -47,8 +47,7 @@ impl Refused {
             Self::NotFrozen => blocked(Reason::NotFrozen),
             Self::SlotLost => blocked(Reason::SlotLost),
             Self::NotOurs => blocked(Reason::NotOurs),
-            Self::Overtaken | Self::OtherFence | Self::NotArmed => Fault::Wait(words()),
-            Self::Busy => Fault::Wait(words()),
+            Self::Overtaken | Self::OtherFence | Self::NotArmed | Self::Busy => Fault::Wait(words()),
             Self::Denied => Fault::Again(words()),
             Self::Bug => Fault::Bug(words()),
         }

@@ -65,7 +65,7 @@ impl Database {
     pub fn create_slot(&mut self, guard: &Guard) -> Result<(), Refused> {
         let (back, noted) = (self.back, self.noted.back);
         self.transaction(|database| {
-            database.enter(guard, &[Holder::Fenced], Rule::Exactly)?;
+            database.enter(*guard, &[Holder::Fenced], Rule::Exactly)?;
             if back.is_some() && !noted { Err(Refused::NotOurs) } else { Ok(()) }
         })?;
         if back.is_some_and(|slot| !slot.lost) {
@@ -82,14 +82,14 @@ impl Database {
     /// `slots::drop_move_slot`.
     pub fn drop_move_slot(&mut self, guard: &Guard, name: SlotName) -> Result<(), Refused> {
         let allowed = [Holder::Fenced, Holder::Refused, Holder::Side(self.side.other())];
-        self.look(guard, &allowed)?;
+        self.look(*guard, &allowed)?;
         self.drop_noted(name)
     }
 
     /// The first half of `slots::arm`, on the side that the writer goes to: the end of its log.
     pub fn arm_from(&mut self, guard: &Guard) -> Result<Position, Refused> {
         self.transaction(|database| {
-            database.enter(guard, &[Holder::Fenced], Rule::Exactly)?;
+            database.enter(*guard, &[Holder::Fenced], Rule::Exactly)?;
             let Some(slot) = database.back else { return Err(Refused::SlotLost) };
             if !database.noted.back {
                 return Err(Refused::NotOurs);
@@ -107,7 +107,7 @@ impl Database {
     /// The second half, on the side that is left.
     pub fn arm(&mut self, guard: &Guard, position: Position) -> Result<(), Refused> {
         self.transaction(|database| {
-            let (before, row) = database.enter(guard, &[Holder::None], Rule::Exactly)?;
+            let (before, row) = database.enter(*guard, &[Holder::None], Rule::Exactly)?;
             if before.fence != Some(guard.fence) {
                 return Err(Refused::OtherFence);
             }

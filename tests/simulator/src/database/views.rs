@@ -120,7 +120,7 @@ impl Database {
         let mut noted = Vec::new();
         for name in [SlotName::Forward, SlotName::Back] {
             if let Some(slot) = self.slot(name) {
-                slots.push(seen_slot(slot, names.slot(name), &names.dms));
+                slots.push(seen_slot(*slot, names.slot(name), &names.dms));
             }
             if self.noted.has(name) {
                 noted.push(names.slot(name).clone());
@@ -162,7 +162,7 @@ impl Database {
     }
 }
 
-fn seen_slot(slot: &Slot, name: &str, dms: &str) -> SeenSlot {
+fn seen_slot(slot: Slot, name: &str, dms: &str) -> SeenSlot {
     SeenSlot {
         name: name.to_owned(),
         active: slot.active,

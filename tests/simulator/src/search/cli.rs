@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::bounds::Bounds;
 use super::coverage::MET;
+use super::mutants::{Fate, MUTANTS, Mutant};
 use super::{Report, Settings, search, story};
 
 /// Flags of `search`.
@@ -23,6 +24,12 @@ pub struct Flags {
     /// Only look for broken invariants, not for runs that never rest.
     #[arg(long)]
     pub safety_only: bool,
+    /// Search a wrong version of the product instead, by its id.
+    #[arg(long)]
+    pub mutant: Option<String>,
+    /// Search every mutant within its own bounds, and print the table.
+    #[arg(long)]
+    pub all_mutants: bool,
     /// Tell what every step of a story led to.
     #[arg(long)]
     pub full: bool,
@@ -30,9 +37,18 @@ pub struct Flags {
 
 /// Runs it.
 pub fn run(flags: &Flags) -> ExitCode {
+    if flags.all_mutants {
+        return all(flags.threads);
+    }
+    let mutant = flags.mutant.as_ref().map(|id| MUTANTS.iter().find(|mutant| mutant.id == id));
+    if matches!(mutant, Some(None)) {
+        eprintln!("no such mutant: see docs/simulation.md");
+        return ExitCode::FAILURE;
+    }
+    let mutant = mutant.flatten();
     let settings = Settings {
         bounds: flags.bounds,
-        mutant: None,
+        mutant,
         threads: flags.threads,
         limit: flags.limit,
         liveness: !flags.safety_only,
@@ -60,6 +76,51 @@ pub fn run(flags: &Flags) -> ExitCode {
             );
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Every mutant, a line each.
+fn all(threads: usize) -> ExitCode {
+    println!(
+        "| id | what is broken | within | caught by | steps | states | s |\n|---|---|---|---|---|---|---|"
+    );
+    let mut unexpected = 0;
+    for mutant in MUTANTS {
+        let line = match mutate(mutant, threads) {
+            Err(why) => format!("{why} | | | "),
+            Ok(report) => {
+                let caught = match (&report.finding, mutant.fate) {
+                    (Some((finding, story)), _) => format!("{} | {}", finding.word(), story.len()),
+                    (None, Fate::Covered(by)) => format!("not caught: {by} | "),
+                    (None, _) => "NOT CAUGHT | ".to_owned(),
+                };
+                if !as_expected(mutant, &report) {
+                    unexpected += 1;
+                }
+                format!("{caught} | {} | {:.1}", report.states, report.seconds)
+            }
+        };
+        println!("| {} | {} | {} | {line} |", mutant.id, mutant.breaks, mutant.bounds);
+    }
+    println!("{} mutants, {unexpected} not as expected", MUTANTS.len());
+    if unexpected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Searches for one mutant within its bounds; or why it is not searched for.
+pub fn mutate(mutant: &'static Mutant, threads: usize) -> Result<Report, &'static str> {
+    if let Fate::NotYet(why) = mutant.fate {
+        return Err(why);
+    }
+    let bounds = mutant.bounds.parse().map_err(|_| "its bounds can't be read")?;
+    Ok(search(Settings { bounds, mutant: Some(mutant), threads, limit: 8_000_000, liveness: true }))
+}
+
+/// Whether what a search found of a mutant is what the table says of it.
+pub fn as_expected(mutant: &Mutant, report: &Report) -> bool {
+    match mutant.fate {
+        Fate::Killed => report.finding.is_some(),
+        Fate::Covered(_) => report.finding.is_none() && report.complete,
+        Fate::NotYet(_) => false,
     }
 }
 

@@ -4,15 +4,15 @@ use slipway::api::database::Goal as Reach;
 use slipway::database::decide::ends_the_move;
 use slipway::side::Side;
 
+use super::mutants::{Lax, lax};
 use super::state::{Call, OURS, Operator, State, Task, What, Word};
-use crate::database::{Guard, Refused};
+use crate::database::{Guard, Holder, Refused};
 use crate::invariants::Violation;
-use crate::mutants::{Lax, lax};
 
 /// Performs a call, as far as it is not refused.
-pub fn perform(state: &mut State, call: &Call, weak: Option<Lax>) -> Result<(), Refused> {
+pub fn perform(state: &mut State, call: &Call, weak: &[Lax]) -> Result<(), Refused> {
     let guard = Guard { uid: OURS, epoch: call.epoch, fence: call.fence };
-    if let Some(weak) = weak
+    if !weak.is_empty()
         && let Some(done) = lax(state, call, &guard, weak)
     {
         return done;
@@ -31,6 +31,13 @@ pub fn perform(state: &mut State, call: &Call, weak: Option<Lax>) -> Result<(), 
                 return Err(Refused::Overtaken);
             }
             state.object.latch = Some(expected.attempt);
+            Ok(())
+        }
+        What::ClaimObject { expected } => {
+            if state.object != expected || state.object.released {
+                return Err(Refused::Overtaken);
+            }
+            state.object.claimed = true;
             Ok(())
         }
         What::Release { expected } => {
@@ -104,7 +111,8 @@ fn start(state: &mut State) -> Result<(), Refused> {
 pub fn recorded(state: &mut State, decided: super::state::Decided, latch: bool) {
     let object = &mut state.object;
     let before = object.decided.map_or(Word::Steady, |decided| decided.intent);
-    if decided.intent == Word::Move && before == Word::Steady && object.deletion.is_some() {
+    let begins = state.sides.source.row.is_some_and(|row| row.holder == Holder::Side(Side::Source));
+    if decided.intent == Word::Move && before == Word::Steady && begins && object.deletion.is_some() {
         state.broken = Some(Violation::MovedByDeletion);
     }
     if matches!(decided.intent, Word::Finish | Word::Finished) {
@@ -152,7 +160,9 @@ pub fn answered(state: &State, operator: &mut Operator, call: &Call, answer: Res
             memory.failed = None;
             operator.read = state.object;
         }
-        (What::Record { .. } | What::Latch { .. } | What::Release { .. }, _) => operator.read = state.object,
+        (What::Record { .. } | What::Latch { .. } | What::ClaimObject { .. } | What::Release { .. }, _) => {
+            operator.read = state.object;
+        }
         (What::Verify, Ok(())) => memory.verified = Some((call.fence, false)),
         (What::Sequences(_), Ok(())) => memory.sequences = Some((call.fence, call.epoch)),
         (What::Repoint, Ok(())) => memory.repointed = Some(call.epoch),
@@ -165,7 +175,6 @@ pub fn answered(state: &State, operator: &mut Operator, call: &Call, answer: Res
 
 /// `slipway unfence --side source`, run by a person at once.
 pub fn unfence_by_hand(state: &mut State) -> Result<(), Refused> {
-    use crate::database::Holder;
     use slipway::postgres::ClaimAs;
     let (source, target) = (&mut state.sides.source, &mut state.sides.target);
     let ours = *source.row_of(OURS).ok_or(Refused::NoRow)?;

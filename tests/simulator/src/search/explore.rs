@@ -137,7 +137,7 @@ fn one(
         return Expanded { finding: Some(Finding::Broken(violation)), rest: None, met, edges: Vec::new() };
     }
     out.clear();
-    let plan = next(state, eyes, settings.mutant.and_then(|mutant| mutant.lax), out);
+    let plan = next(state, eyes, settings.weak(), out);
     let unmodelled = plan.and_then(|plan| plan.unmodelled).map(Finding::Unmodelled);
     let this = of(state);
     let edges = out
@@ -199,7 +199,7 @@ fn path(to: u32, parents: &[u32], prints: &[u64], settings: Settings) -> Vec<Lin
     let mut story = Vec::new();
     for id in ids.into_iter().skip(1) {
         let mut out = Vec::new();
-        next(&state, &mut eyes, settings.mutant.and_then(|mutant| mutant.lax), &mut out);
+        next(&state, &mut eyes, settings.weak(), &mut out);
         let Some(line) = out.into_iter().find(|(_, next)| of(next) == prints[id as usize]) else { break };
         state = line.1.clone();
         story.push(line);

@@ -12,10 +12,10 @@ use slipway::postgres::Record;
 use slipway::side::{Side, Sides};
 
 use super::fingerprint::{Known, of};
+use super::mutants::{Lax, Mutant};
 use super::scene;
 use super::state::{Call, Decided, Kept, Memory, Object, Operator, State, Task, What};
 use crate::database::{Database, Entry, Fence, Holder, Names, Refused, SlotName, Stage};
-use crate::mutants::Mutant;
 
 /// What an operator does next, and what it then remembers.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +134,7 @@ impl Eyes {
             reach: object.reach,
             suspended: object.suspended,
             deletion: object.deletion.map(Into::into),
+            claimed: object.claimed,
             attempt: i32::from(object.attempt),
             abort_attempt: object.abort.map(i32::from),
             latch: object.latch.map(|attempt| GivenUp {
@@ -156,6 +157,14 @@ impl Eyes {
         let mut seen = self.memory(memory);
         let mut asked = memory.asked.map(|fence| fence.to_string()).unwrap_or_default();
         seen.looked(&mut asked, &mut standing);
+        if self.mutant.is_some_and(|mutant| mutant.lax.contains(&Lax::AnyMarker)) {
+            for (seen, database) in [(&mut standing.source, look.source), (&mut standing.target, look.target)]
+            {
+                if let Some(Ok(seen)) = seen {
+                    seen.marker = database.log.iter().any(|entry| matches!(entry, Entry::Marker(_)));
+                }
+            }
+        }
         memory.quiet_looks = u8::try_from(seen.quiet_looks.min(QUIET_LOOKS)).unwrap_or(u8::MAX);
         seen.quiet_looks = u32::from(memory.quiet_looks);
         memory.asked = asked.parse().ok();
@@ -280,6 +289,7 @@ impl Eyes {
                 },
                 latch: decide.latch.is_some(),
             },
+            Step::Claim => What::ClaimObject { expected },
             Step::Latch(_) => What::Latch { expected },
             Step::Release => What::Release { expected },
             Step::NoteSlot(_) => What::NoteSlot,

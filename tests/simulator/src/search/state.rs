@@ -74,6 +74,8 @@ pub struct Object {
     pub decided: Option<Decided>,
     /// `status.latch.attempt`
     pub latch: Option<u8>,
+    /// The finalizer is on, and `status.provisionedAt` is set.
+    pub claimed: bool,
     /// The finalizer is off, and so it is gone.
     pub released: bool,
 }
@@ -198,6 +200,9 @@ pub enum What {
     Latch {
         expected: Object,
     },
+    ClaimObject {
+        expected: Object,
+    },
     Release {
         expected: Object,
     },
@@ -260,6 +265,7 @@ impl State {
             deletion: None,
             decided: None,
             latch: None,
+            claimed: true,
             released: false,
         };
         Self {

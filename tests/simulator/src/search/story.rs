@@ -1,5 +1,7 @@
 //! A run in words.
 
+use std::fmt::Write;
+
 use slipway::side::Side;
 
 use super::state::{Call, State, Task, What};
@@ -13,9 +15,10 @@ pub type Line = (Act, State);
 pub fn tell(story: &[Line], full: bool) -> String {
     let mut text = String::new();
     for (at, (act, state)) in story.iter().enumerate() {
-        text.push_str(&format!("  {:3}  {}\n", at + 1, words(act)));
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "  {:3}  {}", at + 1, words(act));
         if full || at + 1 == story.len() {
-            text.push_str(&format!("       {}\n", stands(state)));
+            let _ = writeln!(text, "       {}", stands(state));
         }
     }
     text

@@ -6,9 +6,9 @@ use slipway::side::Side;
 
 use super::effect::{answered, issue, perform, unfence_by_hand};
 use super::eyes::{Eyes, Plan, glance};
+use super::mutants::Lax;
 use super::state::{Call, Deletion, Kept, LONG_AGO, Memory, Operator, State, Task, What, Word};
 use crate::database::{Entry, Holder, Refused, Stage};
-use crate::mutants::Lax;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Act {
 }
 
 /// All successors of `state`. Returns what the operator plans, if no call is under way.
-pub fn next(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Act, State)>) -> Option<Plan> {
+pub fn next(state: &State, eyes: &mut Eyes, weak: &[Lax], out: &mut Vec<(Act, State)>) -> Option<Plan> {
     let plan = operator(state, eyes, weak, out);
     late(state, weak, out);
     deposed(state, eyes, out);
@@ -65,7 +65,7 @@ pub fn next(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
     tick(state, out);
     people(state, out);
     faults(state, out);
-    if weak.is_none() {
+    if weak.is_empty() {
         for (_, next) in out.iter_mut() {
             next.forget();
         }
@@ -73,7 +73,7 @@ pub fn next(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
     plan
 }
 
-fn operator(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Act, State)>) -> Option<Plan> {
+fn operator(state: &State, eyes: &mut Eyes, weak: &[Lax], out: &mut Vec<(Act, State)>) -> Option<Plan> {
     if let Some(call) = state.call {
         let mut next = state.clone();
         next.call = None;
@@ -92,7 +92,10 @@ fn operator(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
             let mut next = state.clone();
             next.left.timeouts -= 1;
             next.call = None;
-            if matches!(call.what, What::Record { .. } | What::Latch { .. } | What::Release { .. }) {
+            if matches!(
+                call.what,
+                What::Record { .. } | What::Latch { .. } | What::ClaimObject { .. } | What::Release { .. }
+            ) {
                 next.operator.read = state.object;
             }
             next.leave_in_flight(call);
@@ -141,7 +144,7 @@ fn operator(state: &State, eyes: &mut Eyes, weak: Option<Lax>, out: &mut Vec<(Ac
     (state.operator.kept.is_none() && (!behind || state.operator.read == seen)).then_some(plan)
 }
 
-fn late(state: &State, weak: Option<Lax>, out: &mut Vec<(Act, State)>) {
+fn late(state: &State, weak: &[Lax], out: &mut Vec<(Act, State)>) {
     for (at, call) in state.late.iter().enumerate() {
         if at > 0 && state.late[at - 1] == *call {
             continue;
@@ -196,7 +199,7 @@ fn task(state: &State, out: &mut Vec<(Act, State)>) {
     out.push((Act::Carry, next));
 }
 
-fn clients(state: &State, weak: Option<Lax>, out: &mut Vec<(Act, State)>) {
+fn clients(state: &State, weak: &[Lax], out: &mut Vec<(Act, State)>) {
     for client in 0..state.left.fleets {
         let mut put = |words: &'static str, side: Side, change: &mut dyn FnMut(&mut State) -> bool| {
             let mut next = state.clone();
@@ -225,7 +228,7 @@ fn clients(state: &State, weak: Option<Lax>, out: &mut Vec<(Act, State)>) {
                     let database = next.sides.get_mut(side);
                     let open = database.open;
                     // With privileges that were not taken away.
-                    database.open |= weak == Some(Lax::FenceTakesLoginsOnly);
+                    database.open |= weak.contains(&Lax::FenceTakesLoginsOnly);
                     let done = database.write(client).is_ok();
                     database.open = open;
                     done
@@ -267,9 +270,13 @@ fn clients(state: &State, weak: Option<Lax>, out: &mut Vec<(Act, State)>) {
     }
 }
 
-/// So much time passes that every limit is over: of the outage, or of the soak.
+/// So much time passes that every limit is over: of the outage, of a silence, or of the soak.
 fn tick(state: &State, out: &mut Vec<(Act, State)>) {
-    for (side, holder) in [(Side::Source, Holder::None), (Side::Target, Holder::Side(Side::Target))] {
+    let opened = state.sides.target.open;
+    for (side, holder) in [
+        (Side::Source, Holder::None),
+        (if opened { Side::Target } else { Side::Source }, Holder::Side(Side::Target)),
+    ] {
         let waits = |row: &crate::database::Row| row.holder == holder && row.since == 0;
         if state.sides.get(side).row.as_ref().is_some_and(waits) {
             let mut next = state.clone();
@@ -345,7 +352,9 @@ fn faults(state: &State, out: &mut Vec<(Act, State)>) {
             let mut next = state.clone();
             next.left.by_hand -= 1;
             next.object.decided = None;
+            out.push((Act::Fault("status.decided is lost, or another version's word"), next.clone()));
             next.object.latch = None;
+            next.object.claimed = false;
             out.push((Act::Fault("the status is lost"), next));
         }
     }
