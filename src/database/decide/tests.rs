@@ -131,6 +131,21 @@ fn retain_and_never_claimed_let_go_at_once() {
     assert_eq!((retained.as_slice(), untouched.as_slice()), (["Release"].as_slice(), ["Release"].as_slice()));
 }
 
+/// The finalizer was there before anything was made; that the status told of it does not matter.
+#[test]
+fn a_deletion_whose_status_was_lost_leaves_nothing_behind() {
+    use crate::api::database::DeletionPolicy::Delete;
+    let known = Scene::replicating().bend(|s| s.goal.deletion = Some(Delete));
+    let lost = known.clone().bend(|s| s.goal.claimed = false);
+    assert_eq!(lost.clone().walk(), known.clone().walk());
+    // In the midst of it, too, and while a database can't be asked.
+    let silent = Scene::fresh().bend(|s| {
+        s.goal.deletion = Some(Delete);
+        s.seen.database.source = Err(crate::fault::Fault::Again("silent".to_owned()));
+    });
+    assert_eq!(silent.step(), None);
+}
+
 #[test]
 fn a_deletion_waits_for_the_source_and_names_the_way_out() {
     let decision = Scene::replicating()
