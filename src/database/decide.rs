@@ -373,7 +373,8 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
         next,
         look_again,
     };
-    if policy == DeletionPolicy::Retain || !goal.claimed {
+    // A status that was lost tells of nothing; what was made is seen all the same.
+    if policy == DeletionPolicy::Retain || (!goal.claimed && deletion::is_nothing_ours(goal, seen)) {
         let message = "letting go of everything that was made".to_owned();
         return decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon);
     }

@@ -89,6 +89,8 @@ pub struct World {
     pub changes: u64,
     /// Calls by which operators made something at AWS, by name: nothing may be made twice.
     pub made: std::collections::BTreeMap<String, i32>,
+    /// What operators deleted at AWS: the kind, and its ARN.
+    pub deleted: Vec<(String, String)>,
     /// Names that AWS made lately, and when: a describe may not know them yet.
     pub young: Vec<(String, Micros)>,
     /// Whether applications still write.
@@ -138,6 +140,7 @@ impl World {
             processes: Vec::new(),
             changes: 0,
             made: std::collections::BTreeMap::new(),
+            deleted: Vec::new(),
             young: Vec::new(),
             applications_run: true,
             retained: false,

@@ -507,7 +507,8 @@ impl Process {
         if self.prove(ours, name, arn).await? {
             let done = present(self.dms(name, true, arn, call).await)?;
             if done.is_some() {
-                self.sim.with(|world| world.changes += 1);
+                let kind = name.trim_start_matches("Delete");
+                self.sim.with(|world| world.deleted.push((kind.to_owned(), arn.to_owned())));
             }
         }
         Ok(())

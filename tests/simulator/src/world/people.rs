@@ -132,9 +132,13 @@ impl World {
                 let time = self.now();
                 self.cluster.delete(now, time, open);
             }
-            Order::Retain => self.cluster.edit(now, |spec| {
-                spec.deletion_policy = DeletionPolicy::Retain;
-            }),
+            Order::Retain => {
+                // Also for a deletion that was ordered before.
+                self.retained |= self.cluster.deleted_while.is_some();
+                self.cluster.edit(now, |spec| {
+                    spec.deletion_policy = DeletionPolicy::Retain;
+                });
+            }
             Order::Unfence => self.unfence_by_hand(),
             Order::LoseStatus => self.cluster.lose_status(now),
             Order::Stall(seconds) => self.plane.stalled_until = now + seconds * SECOND,
