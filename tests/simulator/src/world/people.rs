@@ -127,8 +127,11 @@ impl World {
             }),
             Order::Delete => {
                 let policy = self.cluster.newest().map(|object| object.spec.deletion_policy);
-                self.retained = policy == Some(DeletionPolicy::Retain);
-                let open = (self.database(Side::Source).open, self.database(Side::Target).open);
+                self.retained |= policy == Some(DeletionPolicy::Retain);
+                // Once the role was given away, the move is completed.
+                let given = |row: crate::database::Row| row.holder == Holder::Side(Side::Target);
+                let given = self.database(Side::Source).row.is_some_and(given);
+                let open = (self.database(Side::Source).open, given || self.database(Side::Target).open);
                 let time = self.now();
                 self.cluster.delete(now, time, open);
             }
