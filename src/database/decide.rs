@@ -294,7 +294,8 @@ fn following(goal: &Goal, seen: &Seen, phase: Option<Phase>) -> Decision {
     }
     if goal.is_aborted() && !goal.is_latched() {
         let why = LatchWhy { reason: Reason::Aborted, message: "spec.abortAttempt was set".to_owned() };
-        return Decision { step: Some(Step::Latch(why)), ..as_it_is };
+        // A heartbeat goes first where one is due: soon, none is.
+        return Decision { step: Some(Step::Latch(why)), look_again: LookAgain::Soon, ..as_it_is };
     }
     if let Some(latch) = goal.latch.as_ref().filter(|_| goal.is_latched()) {
         let blocked = Blocked::new(

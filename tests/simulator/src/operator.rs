@@ -30,7 +30,7 @@ use crate::world::{World, running, stamp};
 /// How long a call is waited for.
 const PATIENCE: Micros = 10 * SECOND;
 /// A watch that lost an event is listed anew after this at the latest.
-const RELIST: Micros = 60 * SECOND;
+pub const RELIST: Micros = 60 * SECOND;
 
 /// What a process remembers; empty after each start.
 #[derive(Default)]
@@ -228,6 +228,10 @@ impl Process {
                     world.clock.spawn(None, async move {
                         sim.sleep(after).await;
                         sim.with(|world| {
+                            // What arrives when the resource is gone can't be undone by anybody: a known limit.
+                            if world.cluster.is_over() {
+                                return;
+                            }
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
                             counted(world);
                         });

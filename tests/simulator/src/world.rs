@@ -206,6 +206,16 @@ impl World {
         {
             self.fail(violation.invariant(), violation.words());
         }
+        let open = self.databases.target.open;
+        let now = self.clock.now;
+        if let Some((at, deleted)) = &mut self.cluster.deleted_at
+            && now - *at <= crate::operator::RELIST
+        {
+            // A watch that lags may not have told of it yet.
+            deleted.1 |= open;
+            let known = *deleted;
+            self.cluster.deleted_while = Some(known);
+        }
         if let Some(deleted) = &self.cluster.deleted_while {
             let open = (self.databases.source.open, self.databases.target.open);
             let moved = open.1 && !deleted.1;

@@ -27,6 +27,8 @@ pub struct Cluster {
     pub status_writes: u64,
     /// When it was ordered to delete the resource: which sides were open then.
     pub deleted_while: Option<(bool, bool)>,
+    /// The same, and when.
+    pub deleted_at: Option<(Micros, (bool, bool))>,
     /// Texts that people can read: statuses and events.
     pub said: Vec<String>,
 }
@@ -46,6 +48,13 @@ impl Cluster {
     pub fn seen(&self, now: Micros, lag: Micros) -> Option<&Object> {
         let seen = self.past.iter().rev().find(|(at, _)| *at + lag <= now);
         seen.and_then(|(_, object)| object.as_ref())
+    }
+
+    /// The resource is gone, or finished.
+    pub fn is_over(&self) -> bool {
+        self.newest().is_none_or(|object| {
+            object.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Finished"))
+        })
     }
 
     /// The version before the present one: what a read from a server that lags would answer.
@@ -91,6 +100,7 @@ impl Cluster {
         object.metadata.deletion_timestamp = Some(Time(time));
         object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
         self.deleted_while = Some(open);
+        self.deleted_at = Some((now, open));
         self.keep(now, object);
     }
 

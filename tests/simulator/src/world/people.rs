@@ -143,6 +143,8 @@ impl World {
                 });
             }
             Order::Unfence => self.unfence_by_hand(),
+            // At the end nothing but the status knows that it is the end.
+            Order::LoseStatus if self.cluster.is_over() => {}
             Order::LoseStatus => self.cluster.lose_status(now),
             Order::Stall(seconds) => self.plane.stalled_until = now + seconds * SECOND,
         }
