@@ -28,6 +28,7 @@ mod responder;
 pub mod secrets;
 
 pub use call::CallObserver;
+pub use fault::{of_code, of_silence};
 pub use owner::{Ownership, RESOURCE_TAG, SECRET_VERSION_TAG, UID_TAG};
 
 use call::Caller;

@@ -21,7 +21,7 @@ mod tags;
 mod task;
 #[cfg(test)]
 mod tests;
-mod words;
+pub mod words;
 
 pub use instance::NewInstance;
 pub use task::NewTask;

@@ -59,6 +59,25 @@ where
     }
 }
 
+/// What it means that AWS answers with this code, for a model that has no wire.
+pub fn of_code(
+    service: &'static str,
+    name: &'static str,
+    mutates: bool,
+    on: &str,
+    code: &str,
+    status: u16,
+) -> Fault {
+    let operation = Operation { service, name, mutates, fields: "the spec" };
+    refused(operation, &format!("{name} {on}"), Some(code), status, None)
+}
+
+/// What it means that AWS does not answer, for a model that has no wire.
+pub fn of_silence(service: &'static str, name: &'static str, mutates: bool, on: &str) -> Fault {
+    let operation = Operation { service, name, mutates, fields: "the spec" };
+    unanswered(operation, &format!("{name} {on}"), "no answer in time")
+}
+
 /// AWS answered with an error.
 fn refused(
     operation: Operation,

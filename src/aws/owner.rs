@@ -27,7 +27,7 @@ impl Ownership {
     }
 
     /// Whose a resource with these tags is. The uid alone decides: a name can come back with another meaning.
-    pub(super) fn judge(&self, tags: &[(String, String)]) -> Owner {
+    pub fn judge(&self, tags: &[(String, String)]) -> Owner {
         match (value(tags, UID_TAG), value(tags, RESOURCE_TAG)) {
             (Some(uid), _) if uid == self.uid && !uid.is_empty() => Owner::Us,
             (Some(uid), Some(resource)) => Owner::Other(Some(format!("{resource} (uid {uid})"))),
@@ -38,7 +38,7 @@ impl Ownership {
     }
 
     /// Lets only our own through.
-    pub(super) fn require(&self, operation: &str, on: &str, owner: &Owner) -> Result<(), Fault> {
+    pub fn require(&self, operation: &str, on: &str, owner: &Owner) -> Result<(), Fault> {
         let whose = match owner {
             Owner::Us => return Ok(()),
             Owner::Other(Some(whose)) => format!("is tagged as belonging to {whose}"),

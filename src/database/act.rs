@@ -27,10 +27,10 @@ use crate::permit::Permit;
 use crate::postgres::{self, Connection, TableKind};
 use crate::side::Side;
 
-pub use moving::{moving, read, record};
+pub use moving::{decision, given_up, moving, read, record};
 
 /// How long a heartbeat is waited for on the target before its lag is taken from the one before.
-const BEAT_WAIT: Duration = Duration::from_secs(3);
+pub const BEAT_WAIT: Duration = Duration::from_secs(3);
 
 /// The means to act with.
 pub struct Hands<'a> {
@@ -55,6 +55,7 @@ pub async fn act(
 ) -> Result<(), Fault> {
     // Done or half done: what was known of it is old from here on.
     memory.sight.forget(step);
+    memory.seen.begins(step, seen.now);
     match step {
         Step::Claim => claim(hands, object, seen.now).await,
         Step::Release => release(hands, object).await,
@@ -73,7 +74,7 @@ pub async fn act(
         | Step::ReleaseTarget
         | Step::ReleaseSource
         | Step::DropTargetRecord
-        | Step::DropReverseSlot(_) => database(hands, goal, seen, memory, step).await,
+        | Step::DropReverseSlot(_) => database(hands, goal, memory, step).await,
         Step::ImportCertificate(_)
         | Step::DeleteCertificate { .. }
         | Step::CreateSubnetGroup
@@ -89,7 +90,7 @@ pub async fn act(
         | Step::DeleteTask
         | Step::DeleteEndpoint(_)
         | Step::DeleteInstance
-        | Step::DeleteSubnetGroup => aws(hands, goal, seen, memory, step).await,
+        | Step::DeleteSubnetGroup => aws(hands, goal, seen, step).await,
     }
 }
 
@@ -156,13 +157,7 @@ pub fn kubernetes(doing: &str, error: &kube::Error) -> Fault {
     }
 }
 
-async fn database(
-    hands: &Hands<'_>,
-    goal: &Goal,
-    seen: &Seen,
-    memory: &mut Memory,
-    step: &Step,
-) -> Result<(), Fault> {
+async fn database(hands: &Hands<'_>, goal: &Goal, memory: &mut Memory, step: &Step) -> Result<(), Fault> {
     let permit = hands.permit;
     let migration = |side| -> Result<postgres::Holding, Fault> {
         Ok(postgres::Holding {
@@ -173,7 +168,6 @@ async fn database(
     };
     match step {
         Step::FenceTarget => {
-            memory.seen.fenced_at = Some(seen.now);
             let selection = &goal.tables;
             postgres::fence_target(
                 session(hands, Side::Target)?,
@@ -190,9 +184,7 @@ async fn database(
         Step::Beat => {
             let (source, target) = (session(hands, Side::Source)?, session(hands, Side::Target)?);
             let lag = postgres::beat(source, target, permit, BEAT_WAIT).await?;
-            memory.seen.lag = Some(lag);
-            let prompt = lag.arrived && lag.age <= goal.cutover.max_lag;
-            memory.seen.prompt_beats = if prompt { memory.seen.prompt_beats.saturating_add(1) } else { 0 };
+            memory.seen.beaten(lag, goal.cutover.max_lag);
             Ok(())
         }
         Step::DropSlot(slot) => postgres::drop_slot(session(hands, Side::Source)?, permit, slot).await,
@@ -213,13 +205,7 @@ async fn database(
     }
 }
 
-async fn aws(
-    hands: &Hands<'_>,
-    goal: &Goal,
-    seen: &Seen,
-    memory: &mut Memory,
-    step: &Step,
-) -> Result<(), Fault> {
+async fn aws(hands: &Hands<'_>, goal: &Goal, seen: &Seen, step: &Step) -> Result<(), Fault> {
     let (permit, dms, names) = (hands.permit, &hands.aws.dms, &goal.names);
     let ours = &goal.ownership();
     let there = seen.aws.as_ref().map_err(Clone::clone)?;
@@ -240,8 +226,6 @@ async fn aws(
             let settings =
                 wanted::endpoint(goal, seen, there, *side).ok_or_else(|| vanished("certificate"))?;
             let password = &material(hands, *side)?.replication.password;
-            // A connection test of before proves nothing of what is now there.
-            *memory.seen.tested_at.get_mut(*side) = None;
             if matches!(step, Step::CreateEndpoint(_)) {
                 dms.create_endpoint(permit, ours, names.endpoints.get(*side), &settings, password).await
             } else {
@@ -250,7 +234,6 @@ async fn aws(
         }
         Step::DeleteEndpoint(side) => dms.delete_endpoint(permit, ours, &endpoint_arn(there, *side)?).await,
         Step::TestConnection(side) => {
-            *memory.seen.tested_at.get_mut(*side) = Some(seen.now);
             let (instance, endpoint) = (instance_arn(there)?, endpoint_arn(there, *side)?);
             dms.test_connection(permit, ours, &instance, &endpoint).await
         }

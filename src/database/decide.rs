@@ -294,7 +294,8 @@ fn following(goal: &Goal, seen: &Seen, phase: Option<Phase>) -> Decision {
     }
     if goal.is_aborted() && !goal.is_latched() {
         let why = LatchWhy { reason: Reason::Aborted, message: "spec.abortAttempt was set".to_owned() };
-        return Decision { step: Some(Step::Latch(why)), ..as_it_is };
+        // A heartbeat goes first where one is due: soon, none is.
+        return Decision { step: Some(Step::Latch(why)), look_again: LookAgain::Soon, ..as_it_is };
     }
     if let Some(latch) = goal.latch.as_ref().filter(|_| goal.is_latched()) {
         let blocked = Blocked::new(
@@ -373,7 +374,8 @@ fn delete(goal: &Goal, seen: &Seen, policy: DeletionPolicy) -> Decision {
         next,
         look_again,
     };
-    if policy == DeletionPolicy::Retain || !goal.claimed {
+    // A status that was lost tells of nothing; what was made is seen all the same.
+    if policy == DeletionPolicy::Retain || (!goal.claimed && deletion::is_nothing_ours(goal, seen)) {
         let message = "letting go of everything that was made".to_owned();
         return decision(Some(Step::Release), walking(message.clone()), message, LookAgain::Soon);
     }

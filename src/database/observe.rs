@@ -23,14 +23,14 @@ use crate::postgres::{
 use crate::side::{Direction, Side, Sides};
 
 /// Secrets that worked are read again this often.
-const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
+pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
-const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
+pub const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The account behind the credentials is checked this often.
 const ACCOUNT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long a side may take to answer in a move: the other must not be kept waiting by it.
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
+pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What observing found, and the means by which a step is then performed.
 pub struct Observed {

@@ -19,14 +19,14 @@ use crate::database::{observe, publish};
 use crate::fault::Fault;
 
 /// Between two looks while something takes milliseconds.
-const POLL: Duration = Duration::from_millis(10);
+pub const POLL: Duration = Duration::from_millis(10);
 /// Between two looks while facts are missing, or after a call that failed.
-const RETRY: Duration = Duration::from_millis(100);
+pub const RETRY: Duration = Duration::from_millis(100);
 /// A loop that is longer is left, so that a person is told, and begun anew.
-const LONGEST: Duration = Duration::from_secs(4);
+pub const LONGEST: Duration = Duration::from_secs(4);
 
 /// How long the API server may take to answer.
-const RECORD_WITHIN: Duration = Duration::from_secs(5);
+pub const RECORD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a move did, and how long each part took.
 #[derive(Clone, Debug, Default)]
@@ -140,6 +140,7 @@ pub async fn run(
                 }
             },
             Step::Move(step) => {
+                memory.seen.begins(&Step::Move(step.clone()), observed.seen.now);
                 if step.what == MoveStep::Freeze {
                     stop_in_passing(context, aws, goal, memory);
                 }
@@ -158,8 +159,8 @@ pub async fn run(
             }
             Err(Fault::Wait(_)) => tokio::time::sleep(POLL).await,
             Err(fault) => {
-                memory.seen.failed = decide::ends_the_move(fault).or(memory.seen.failed.take());
-                tokio::time::sleep(POLL).await;
+                memory.seen.failed_in_a_move(fault);
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

@@ -355,9 +355,6 @@ fn replicating(state: &State) -> Verdict {
 /// Who takes the applications' writes. Said from the moment on at which the target was fenced: before, nobody kept
 /// anyone out, and an answer would be a guess.
 fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
-    if !goal.claimed {
-        return None;
-    }
     if let Some(decided) = &goal.decided
         && decided.intent == Intent::Finished
     {
@@ -373,7 +370,13 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
             Record::Present { .. } | Record::Absent => None,
         }),
     };
-    let (Ok(source), Ok(target)) = (row(Side::Source), row(Side::Target)) else { return Some("Unknown") };
+    let (source, target) = (row(Side::Source), row(Side::Target));
+    // The status may have been lost; the rows still know that something was begun.
+    let ours = goal.claimed || [&source, &target].iter().any(|row| matches!(row, Ok(Some(_))));
+    if !ours {
+        return None;
+    }
+    let (Ok(source), Ok(target)) = (source, target) else { return Some("Unknown") };
     let (target, target_open) = target?;
     let source_open = match source {
         // At the end it was let go of, and stays fenced.

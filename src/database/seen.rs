@@ -1,10 +1,11 @@
 //! What is true now, as far as it could be learned: the input of `decide` beside the goal. Plain data.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
 use crate::aws::secrets::Place;
+use crate::database::decide::{self, Move, MoveStep, Step};
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Holder, Lag, PreCheck, Server, Standing};
 use crate::side::{Direction, Sides};
@@ -94,6 +95,39 @@ pub struct MemorySeen {
 }
 
 impl MemorySeen {
+    /// A step is about to be tried.
+    pub fn begins(&mut self, step: &Step, now: Timestamp) {
+        match step {
+            Step::FenceTarget => self.fenced_at = Some(now),
+            // A connection test of before proves nothing of what is now there.
+            Step::CreateEndpoint(side) | Step::ModifyEndpoint(side) => *self.tested_at.get_mut(*side) = None,
+            Step::TestConnection(side) => *self.tested_at.get_mut(*side) = Some(now),
+            Step::Move(Move { what: MoveStep::Fence, .. }) => self.quiet_looks = 0,
+            _ => {}
+        }
+    }
+
+    /// A step of a move was done.
+    pub fn moved(&mut self, step: &Move) {
+        match &step.what {
+            MoveStep::Sequences => self.sequences = Some((step.fence_id.clone(), step.epoch)),
+            MoveStep::Repoint => self.repointed = Some(step.epoch),
+            _ => {}
+        }
+    }
+
+    /// A heartbeat was measured.
+    pub fn beaten(&mut self, lag: Lag, max_lag: SignedDuration) {
+        self.lag = Some(lag);
+        let prompt = lag.arrived && lag.age <= max_lag;
+        self.prompt_beats = if prompt { self.prompt_beats.saturating_add(1) } else { 0 };
+    }
+
+    /// A step of a move was not done: may the move go on?
+    pub fn failed_in_a_move(&mut self, fault: &Fault) {
+        self.failed = decide::ends_the_move(fault).or(self.failed.take());
+    }
+
     /// This process wrote a decision: what was learned for an earlier one counts no more.
     pub fn decided(&mut self, epoch: i64) {
         self.led = Some(epoch);

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{
-    Certificate, Connection, ConnectionStatus, Endpoint, Instance, InstanceStatus, SubnetGroup, Task,
-    TaskStatus,
+    Certificate, Connection, ConnectionStatus, Endpoint, Instance, InstanceStatus, SubnetGroup,
+    TableStatistics, Task, TaskStatus,
 };
 use crate::aws::{Aws, Ownership};
 use crate::database::decide::Step;
-use crate::database::goal::{Goal, InstanceGoal, due};
+use crate::database::goal::{Goal, InstanceGoal, Names, due};
 use crate::database::seen::{AwsSeen, Known};
 use crate::side::{Side, Sides};
 
@@ -108,13 +108,78 @@ impl Sight {
     }
 }
 
+/// The questions that a look asks of AWS: of the real one, or of a model.
+#[allow(async_fn_in_trait, missing_docs)] // only ever called on a type that is known
+pub trait Eyes {
+    async fn task(&self, identifier: &str, ours: &Ownership) -> Known<Option<Task>>;
+    async fn table_statistics(&self, task_arn: &str) -> Known<Vec<TableStatistics>>;
+    async fn instance(
+        &self,
+        goal: &InstanceGoal,
+        identifier: &str,
+        ours: &Ownership,
+    ) -> Known<Option<Instance>>;
+    async fn subnet_group(&self, identifier: &str, ours: &Ownership) -> Known<Option<SubnetGroup>>;
+    async fn certificates(&self, names: &Names, ours: &Ownership) -> Known<Vec<Certificate>>;
+    async fn endpoint(&self, identifier: &str, side: Side, ours: &Ownership) -> Known<Option<Endpoint>>;
+    async fn connection(&self, instance_arn: &str, endpoint_arn: &str) -> Known<Option<Connection>>;
+    async fn alarms(&self, names: &[String], ours: &Ownership) -> Known<Vec<SeenAlarm>>;
+    async fn task_lag(&self, instance: &str, task: &str, now: Timestamp) -> Known<Option<TaskLag>>;
+}
+
+impl Eyes for Aws {
+    async fn task(&self, identifier: &str, ours: &Ownership) -> Known<Option<Task>> {
+        self.dms.task(identifier, ours).await
+    }
+
+    async fn table_statistics(&self, task_arn: &str) -> Known<Vec<TableStatistics>> {
+        self.dms.table_statistics(task_arn).await
+    }
+
+    async fn instance(
+        &self,
+        goal: &InstanceGoal,
+        identifier: &str,
+        ours: &Ownership,
+    ) -> Known<Option<Instance>> {
+        match goal {
+            InstanceGoal::Existing { arn } => self.dms.instance_by_arn(arn, ours).await,
+            InstanceGoal::Managed(_) => self.dms.instance(identifier, ours).await,
+        }
+    }
+
+    async fn subnet_group(&self, identifier: &str, ours: &Ownership) -> Known<Option<SubnetGroup>> {
+        self.dms.subnet_group(identifier, ours).await
+    }
+
+    async fn certificates(&self, names: &Names, ours: &Ownership) -> Known<Vec<Certificate>> {
+        self.dms.certificates(|identifier| names.is_certificate(identifier), ours).await
+    }
+
+    async fn endpoint(&self, identifier: &str, side: Side, ours: &Ownership) -> Known<Option<Endpoint>> {
+        self.dms.endpoint(identifier, side, ours).await
+    }
+
+    async fn connection(&self, instance_arn: &str, endpoint_arn: &str) -> Known<Option<Connection>> {
+        self.dms.connection(instance_arn, endpoint_arn).await
+    }
+
+    async fn alarms(&self, names: &[String], ours: &Ownership) -> Known<Vec<SeenAlarm>> {
+        self.cloudwatch.alarms(names, ours).await
+    }
+
+    async fn task_lag(&self, instance: &str, task: &str, now: Timestamp) -> Known<Option<TaskLag>> {
+        self.cloudwatch.task_lag(instance, task, now).await
+    }
+}
+
 /// Looks at everything of this migration.
-pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> Known<AwsSeen> {
+pub async fn look(aws: &impl Eyes, goal: &Goal, sight: &mut Sight, now: Timestamp) -> Known<AwsSeen> {
     let ours = goal.ownership();
-    let (dms, names) = (&aws.dms, &goal.names);
-    let task = dms.task(&names.task, &ours).await?;
+    let names = &goal.names;
+    let task = aws.task(&names.task, &ours).await?;
     let tables = match &task {
-        Some(Task { arn, started_at: Some(_), .. }) => dms.table_statistics(arn).await?,
+        Some(Task { arn, started_at: Some(_), .. }) => aws.table_statistics(arn).await?,
         Some(_) | None => Vec::new(),
     };
     let instance = instance(aws, goal, &ours, sight, now).await?;
@@ -122,7 +187,7 @@ pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> 
     let certificates = if let Some(known) = sight.certificates.fresh(now) {
         known
     } else {
-        let found = dms.certificates(|identifier| names.is_certificate(identifier), &ours).await?;
+        let found = aws.certificates(names, &ours).await?;
         sight.certificates.keep_if(!found.is_empty(), now, found)
     };
     let mut endpoints = Sides::default();
@@ -132,7 +197,7 @@ pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> 
         let endpoint = if let Some(known) = kept.fresh(now) {
             known
         } else {
-            let found = dms.endpoint(names.endpoints.get(side), side, &ours).await?;
+            let found = aws.endpoint(names.endpoints.get(side), side, &ours).await?;
             let settled = found.as_ref().is_some_and(|endpoint| endpoint.active && !endpoint.deleting);
             kept.keep_if(settled, now, found)
         };
@@ -141,7 +206,7 @@ pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> 
             *connections.get_mut(side) = if let Some(known) = kept.fresh(now) {
                 known
             } else {
-                let found = dms.connection(&instance.arn, &endpoint.arn).await?;
+                let found = aws.connection(&instance.arn, &endpoint.arn).await?;
                 let settled =
                     found.as_ref().is_some_and(|found| found.status == ConnectionStatus::Successful);
                 kept.keep_if(settled, now, found)
@@ -151,7 +216,7 @@ pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> 
     }
     let alarms = match sight.alarms.fresh(now) {
         Some(known) => known,
-        None => sight.alarms.keep(now, aws.cloudwatch.alarms(&names.alarms(), &ours).await?),
+        None => sight.alarms.keep(now, aws.alarms(&names.alarms(), &ours).await?),
     };
     let task_lag = task_lag(aws, task.as_ref(), instance.as_ref(), sight, now).await;
     Ok(AwsSeen {
@@ -168,7 +233,7 @@ pub async fn look(aws: &Aws, goal: &Goal, sight: &mut Sight, now: Timestamp) -> 
 }
 
 async fn instance(
-    aws: &Aws,
+    aws: &impl Eyes,
     goal: &Goal,
     ours: &Ownership,
     sight: &mut Sight,
@@ -177,16 +242,13 @@ async fn instance(
     if let Some(known) = sight.instance.fresh(now) {
         return Ok(known);
     }
-    let found = match &goal.instance {
-        InstanceGoal::Existing { arn } => aws.dms.instance_by_arn(arn, ours).await?,
-        InstanceGoal::Managed(_) => aws.dms.instance(&goal.names.instance, ours).await?,
-    };
+    let found = aws.instance(&goal.instance, &goal.names.instance, ours).await?;
     let settled = found.as_ref().is_some_and(|found| found.status == InstanceStatus::Available);
     Ok(sight.instance.keep_if(settled, now, found))
 }
 
 async fn subnet_group(
-    aws: &Aws,
+    aws: &impl Eyes,
     goal: &Goal,
     ours: &Ownership,
     sight: &mut Sight,
@@ -198,14 +260,14 @@ async fn subnet_group(
     if let Some(known) = sight.subnet_group.fresh(now) {
         return Ok(known);
     }
-    let found = aws.dms.subnet_group(&goal.names.subnet_group, ours).await?;
+    let found = aws.subnet_group(&goal.names.subnet_group, ours).await?;
     let settled = found.as_ref().is_some_and(|found| found.complete);
     Ok(sight.subnet_group.keep_if(settled, now, found))
 }
 
 /// The second witness only: if it can't be had, the heartbeat still tells.
 async fn task_lag(
-    aws: &Aws,
+    aws: &impl Eyes,
     task: Option<&Task>,
     instance: Option<&Instance>,
     sight: &mut Sight,
@@ -218,7 +280,7 @@ async fn task_lag(
     }
     if due(sight.task_lag_at, TASK_LAG_EVERY, now) {
         sight.task_lag_at = Some(now);
-        let asked = aws.cloudwatch.task_lag(&instance.identifier, task.resource_id(), now).await;
+        let asked = aws.task_lag(&instance.identifier, task.resource_id(), now).await;
         sight.task_lag = asked.ok().flatten();
     }
     sight.task_lag

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::side::Side;
 
-pub(super) fn instance_status(word: &str) -> InstanceStatus {
+/// `ReplicationInstanceStatus`.
+pub fn instance_status(word: &str) -> InstanceStatus {
     match word {
         "available" => InstanceStatus::Available,
         "creating" => InstanceStatus::Creating,
@@ -21,7 +22,8 @@ pub(super) fn instance_status(word: &str) -> InstanceStatus {
     }
 }
 
-pub(super) fn connection_status(word: &str) -> ConnectionStatus {
+/// `Connection.Status`.
+pub fn connection_status(word: &str) -> ConnectionStatus {
     match word {
         "testing" => ConnectionStatus::Testing,
         "successful" => ConnectionStatus::Successful,
@@ -31,7 +33,8 @@ pub(super) fn connection_status(word: &str) -> ConnectionStatus {
     }
 }
 
-pub(super) fn task_status(word: &str) -> TaskStatus {
+/// `ReplicationTask.Status`.
+pub fn task_status(word: &str) -> TaskStatus {
     match word {
         "creating" => TaskStatus::Creating,
         "ready" => TaskStatus::Ready,
@@ -48,7 +51,7 @@ pub(super) fn task_status(word: &str) -> TaskStatus {
 }
 
 /// AWS writes "Stop Reason NORMAL".
-pub(super) fn stop_reason(text: &str) -> Option<StopReason> {
+pub fn stop_reason(text: &str) -> Option<StopReason> {
     let word = text.trim();
     let word = word.strip_prefix("Stop Reason").unwrap_or(word).trim();
     match word {
@@ -60,7 +63,8 @@ pub(super) fn stop_reason(text: &str) -> Option<StopReason> {
     }
 }
 
-pub(super) fn table_state(word: &str) -> TableState {
+/// `TableState`.
+pub fn table_state(word: &str) -> TableState {
     match word {
         "Before load" => TableState::BeforeLoad,
         "Full load" => TableState::FullLoad,
@@ -71,7 +75,8 @@ pub(super) fn table_state(word: &str) -> TableState {
     }
 }
 
-pub(super) fn validation_state(word: &str) -> ValidationState {
+/// `ValidationState`.
+pub fn validation_state(word: &str) -> ValidationState {
     match word {
         "Validated" => ValidationState::Validated,
         "Pending records" | "Pending validation" | "Preparing table" | "Pending revalidation" => {

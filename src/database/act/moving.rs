@@ -36,7 +36,15 @@ pub async fn record(
     memory: &mut Memory,
     decide: &Decide,
 ) -> Result<DatabaseMigration, Fault> {
-    let now = Time(jiff::Timestamp::now());
+    let status = decision(goal, decide, jiff::Timestamp::now());
+    let recorded = patch(hands, object, status, "recording status.decided").await?;
+    memory.seen.decided(decide.epoch);
+    Ok(recorded)
+}
+
+/// What the status says of a decision.
+pub fn decision(goal: &Goal, decide: &Decide, now: jiff::Timestamp) -> serde_json::Value {
+    let now = Time(now);
     let mut status = json!({
         "decided": {
             "epoch": decide.epoch, "intent": decide.intent.as_str(), "attempt": decide.attempt, "at": now,
@@ -53,9 +61,7 @@ pub async fn record(
         Intent::Finish => status["pointOfNoReturnAt"] = json!(now),
         Intent::Steady | Intent::Finished => {}
     }
-    let recorded = patch(hands, object, status, "recording status.decided").await?;
-    memory.seen.decided(decide.epoch);
-    Ok(recorded)
+    status
 }
 
 /// Writes that this attempt is given up.
@@ -65,8 +71,13 @@ pub(super) async fn record_latch(
     goal: &Goal,
     why: &LatchWhy,
 ) -> Result<(), Fault> {
-    let status = json!({"latch": latch(goal, why, &Time(jiff::Timestamp::now()))});
+    let status = given_up(goal, why, jiff::Timestamp::now());
     patch(hands, object, status, "recording status.latch").await.map(|_| ())
+}
+
+/// What the status says of an attempt that is given up.
+pub fn given_up(goal: &Goal, why: &LatchWhy, now: jiff::Timestamp) -> serde_json::Value {
+    json!({"latch": latch(goal, why, &Time(now))})
 }
 
 fn latch(goal: &Goal, why: &LatchWhy, now: &Time) -> serde_json::Value {
@@ -117,10 +128,7 @@ pub async fn moving(
     match &step.what {
         MoveStep::Claim(side, how) => postgres::claim(on(*side)?, permit, &guard(*side)?, *how).await,
         MoveStep::CreateSlot => postgres::create_slot(on(to)?, permit, &guard(to)?, &step.slot).await,
-        MoveStep::Fence => {
-            memory.seen.quiet_looks = 0;
-            postgres::fence(on(from)?, permit, &guard(from)?, tables).await
-        }
+        MoveStep::Fence => postgres::fence(on(from)?, permit, &guard(from)?, tables).await,
         MoveStep::EndSessions => postgres::end_sessions(on(from)?, permit, &guard(from)?).await,
         MoveStep::AddLayer => postgres::add_layer(on(from)?, permit, &guard(from)?, tables).await,
         MoveStep::Mark => postgres::mark(on(from)?, permit, &guard(from)?).await.map(|_| ()),
@@ -128,7 +136,7 @@ pub async fn moving(
         MoveStep::Verify => verify(goal, seen, memory, ends, step).await,
         MoveStep::Sequences => {
             postgres::move_sequences(on(from)?, on(to)?, permit, &guard(to)?, tables).await?;
-            memory.seen.sequences = Some((step.fence_id.clone(), step.epoch));
+            memory.seen.moved(step);
             Ok(())
         }
         MoveStep::ArmReverse => {
@@ -145,7 +153,7 @@ pub async fn moving(
         }
         MoveStep::Repoint => {
             repoint(hands, goal, seen, to, step.epoch).await?;
-            memory.seen.repointed = Some(step.epoch);
+            memory.seen.moved(step);
             Ok(())
         }
         MoveStep::Unfence => {

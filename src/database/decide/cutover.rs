@@ -420,7 +420,11 @@ impl<'a> Scene<'a> {
         if new.token.holder == Holder::Side(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
             if !told && matches!(self.goal.cutover.connection, Some(ConnectionGoal::Secret { .. })) {
-                return Turn::Do(MoveStep::Repoint);
+                // What was refused is told, and tried again at the pace of what a person must mend.
+                return match &self.seen.memory.failed {
+                    Some(_) => Turn::Rest(Found::Do(Step::Move(self.under(MoveStep::Repoint)))),
+                    None => Turn::Do(MoveStep::Repoint),
+                };
             }
             return Turn::Rest(self.retire());
         }

@@ -23,6 +23,19 @@ pub(crate) fn next(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
     databases(goal, seen)
 }
 
+/// Nothing of this migration is there. A database that nobody can reach at all can't hold up the deletion of a resource
+/// for which nothing was made elsewhere.
+pub(crate) fn is_nothing_ours(goal: &Goal, seen: &Seen) -> bool {
+    let is_free = |side: Side| match seen.database.get(side) {
+        Ok(server) => !matches!(&server.record, Record::Present { uid, .. } if *uid == goal.migration.uid),
+        Err(fault) => matches!(fault, Fault::Blocked(_)),
+    };
+    let is_aws_free = seen.aws.as_ref().is_ok_and(|aws| {
+        aws.task.as_ref().is_none_or(|task| task.owner != Owner::Us) && resources(goal, aws).is_none()
+    });
+    is_aws_free && Side::BOTH.into_iter().all(is_free)
+}
+
 fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault> {
     let Some(task) = aws.task.as_ref().filter(|task| task.owner == Owner::Us) else { return Ok(None) };
     // While the task is there its slot can be told from others': write it down before that is lost.

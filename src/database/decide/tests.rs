@@ -131,6 +131,37 @@ fn retain_and_never_claimed_let_go_at_once() {
     assert_eq!((retained.as_slice(), untouched.as_slice()), (["Release"].as_slice(), ["Release"].as_slice()));
 }
 
+/// A heartbeat that is due at each look must not keep the brake from being recorded.
+#[test]
+fn the_brake_is_recorded_although_a_heartbeat_is_due() {
+    let braked = Scene::replicating().bend(|s| {
+        s.goal.reach = crate::api::database::Goal::CutOver;
+        s.goal.abort_attempt = Some(s.goal.attempt);
+    });
+    assert_eq!(braked.step(), Some("Latch"));
+    let due = braked.bend(|s| {
+        s.seen.now += super::BEAT_EVERY;
+    });
+    let decision = due.decide();
+    assert_eq!(decision.step.map(|step| step.action()), Some("Beat"));
+    assert_eq!(decision.look_again, super::LookAgain::Soon);
+}
+
+/// The finalizer was there before anything was made; that the status told of it does not matter.
+#[test]
+fn a_deletion_whose_status_was_lost_leaves_nothing_behind() {
+    use crate::api::database::DeletionPolicy::Delete;
+    let known = Scene::replicating().bend(|s| s.goal.deletion = Some(Delete));
+    let lost = known.clone().bend(|s| s.goal.claimed = false);
+    assert_eq!(lost.clone().walk(), known.clone().walk());
+    // In the midst of it, too, and while a database can't be asked.
+    let silent = Scene::fresh().bend(|s| {
+        s.goal.deletion = Some(Delete);
+        s.seen.database.source = Err(crate::fault::Fault::Again("silent".to_owned()));
+    });
+    assert_eq!(silent.step(), None);
+}
+
 #[test]
 fn a_deletion_waits_for_the_source_and_names_the_way_out() {
     let decision = Scene::replicating()

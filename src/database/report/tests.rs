@@ -193,3 +193,12 @@ fn what_was_verified_is_no_news_at_the_next_look() {
     assert_eq!(kept.verification, report(&scene, &kept).verification);
     assert!(!is_news(&kept, &report(&scene, &kept)));
 }
+
+/// A status that was lost does not know any more that something was made; the rows know who the writer is.
+#[test]
+fn a_lost_status_does_not_hide_the_writer() {
+    let scene = Scene::replicating().bend(|s| s.goal.claimed = false);
+    assert_eq!(report(&scene, &DatabaseMigrationStatus::default()).writer.as_deref(), Some("Source"));
+    let fresh = Scene::fresh();
+    assert_eq!(report(&fresh, &DatabaseMigrationStatus::default()).writer, None);
+}

@@ -92,12 +92,12 @@ pub fn check(sides: &Sides<Database>, history: &History) -> Result<(), Violation
         return Err(Violation::OpenedWithoutTheRole);
     }
     for side in [source, target] {
-        let writes: Vec<WriteId> = side.writes().collect();
-        if side.open && !history.acknowledged.iter().all(|id| writes.contains(id)) {
-            return Err(Violation::WriteLost);
-        }
-        if (1..writes.len()).any(|at| writes[..at].contains(&writes[at])) {
+        let mut writes = Ids::default();
+        if !side.writes().all(|id| writes.insert(id)) {
             return Err(Violation::WriteTwice);
+        }
+        if side.open && !history.acknowledged.iter().all(|id| writes.has(*id)) {
+            return Err(Violation::WriteLost);
         }
     }
     if target.open && given && !history.finish_ordered && !history.way_back_lost && !way_back(sides) {
@@ -116,8 +116,8 @@ pub fn check(sides: &Sides<Database>, history: &History) -> Result<(), Violation
         }
     }
     if given {
-        let there: Vec<WriteId> = target.writes().collect();
-        if source.writes().any(|id| !there.contains(&id)) {
+        let there: Ids = target.writes().collect();
+        if source.writes().any(|id| !there.has(id)) {
             return Err(Violation::NotDrained);
         }
     }
@@ -129,11 +129,42 @@ fn way_back(sides: &Sides<Database>) -> bool {
     let (source, target) = (&sides.source, &sides.target);
     let Some(slot) = target.back.filter(|_| target.back_is_usable()) else { return false };
     let Some(begins) = source.row.and_then(|row| row.reverse) else { return false };
-    let there: Vec<WriteId> = source.writes().collect();
+    let there: Ids = source.writes().collect();
     let own = target
         .log
         .iter()
-        .position(|entry| matches!(entry, Entry::Write(id) if !there.contains(id)))
+        .position(|entry| matches!(entry, Entry::Write(id) if !there.has(*id)))
         .unwrap_or(target.log.len());
     slot.position <= begins && usize::from(begins) <= own
+}
+
+/// A set of writes. Their numbers are small, and this is asked after every step.
+#[derive(Default)]
+struct Ids(Vec<u64>);
+
+impl Ids {
+    /// False if it was in the set already.
+    fn insert(&mut self, id: WriteId) -> bool {
+        let (word, bit) = (usize::from(id / 64), 1 << (id % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    fn has(&self, id: WriteId) -> bool {
+        self.0.get(usize::from(id / 64)).is_some_and(|word| word & (1 << (id % 64)) != 0)
+    }
+}
+
+impl FromIterator<WriteId> for Ids {
+    fn from_iter<I: IntoIterator<Item = WriteId>>(writes: I) -> Self {
+        let mut ids = Self::default();
+        for id in writes {
+            ids.insert(id);
+        }
+        ids
+    }
 }

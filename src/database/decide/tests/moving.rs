@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use crate::api::condition::Reason;
 use crate::api::database::{DeletionPolicy, Goal as Reach};
 use crate::database::decide::scene::Scene;
-use crate::database::decide::{MoveStep, Phase, Stage, State};
-use crate::database::goal::{Decided, Intent};
+use crate::database::decide::{LookAgain, MoveStep, Phase, Stage, State, Step};
+use crate::database::goal::{ConnectionGoal, Decided, Intent};
 use crate::fault::Blocked;
 use crate::postgres::{ClaimAs, Holder, Record, Token};
 use crate::side::Side;
@@ -400,4 +400,23 @@ fn what_a_deletion_does_in_each_phase() {
             }
         }
     }
+}
+
+/// A secret that may not be written is a person's to mend: told, and not asked for again at once.
+#[test]
+fn a_secret_that_may_not_be_written_is_not_written_to_without_a_pause() {
+    let mut world = World::new();
+    world.scene.goal.cutover.connection = Some(ConnectionGoal::Secret { arn: "arn".to_owned() });
+    while !world.target.open {
+        assert!(world.turn(), "{:?}", world.steps);
+    }
+    world.look();
+    let next = |world: &World| {
+        let decision = world.scene.decide();
+        (decision.step.as_ref().map(Step::action), decision.look_again)
+    };
+    assert_eq!(next(&world), (Some("Repoint"), LookAgain::AtOnce));
+    let denied = Blocked::new(Reason::AccessDenied, "PutSecretValue: AccessDenied", "Allow it");
+    world.scene.seen.memory.failed = Some(denied);
+    assert_eq!(next(&world), (Some("Repoint"), LookAgain::Soon));
 }

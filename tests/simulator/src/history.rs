@@ -1,0 +1,493 @@
+//! One history: a journey, with what goes wrong in it, to its end; and what must hold there.
+
+use sandbox::world::{Call, Delays, Reply, cloudwatch, dms};
+use slipway::api::database::Goal;
+use slipway::side::Side;
+
+use crate::clock::{Micros, SECOND, Scheduler, Sim};
+use crate::database::Names;
+use crate::journey::{self, Journey};
+use crate::operator;
+use crate::world::faults::{Fate, Point};
+use crate::world::people::{self, Order, When};
+use crate::world::{CANARY, Violation, World, applications, plane};
+
+/// Within this time after the last fault and the last order the end is reached.
+const CONVERGES_WITHIN: Micros = 3_600 * SECOND;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where chance comes from.
+    pub seed: u64,
+    /// The journey.
+    pub journey: Journey,
+    /// Further orders, given beside the journey's.
+    pub meddling: Vec<(When, Order)>,
+    /// One call and its fate.
+    pub one: Option<(usize, Fate)>,
+    /// So many of a thousand calls fail, in these ways.
+    pub rate: u32,
+    /// See `rate`.
+    pub kinds: Vec<Fate>,
+    /// How many operators run.
+    pub operators: u8,
+    /// Operators are stopped for a while, now and then.
+    pub pauses: bool,
+    /// How many applications write.
+    pub applications: u8,
+    /// Some of their transactions are long, or prepared.
+    pub long: bool,
+    /// Tables' owners could get past the fence's privileges.
+    pub layer: bool,
+    /// AWS takes its time.
+    pub slow: bool,
+    /// For how long it is watched at the end that nothing more is changed.
+    pub idle: Micros,
+    /// Somebody else has an endpoint of the name that ours would have.
+    pub foreign: bool,
+    /// A wrong version of a rule.
+    pub mutant: Option<&'static str>,
+    /// The story is told.
+    pub told: bool,
+    /// Every call is listed.
+    pub listed: bool,
+}
+
+impl Setup {
+    /// A journey in which nothing goes wrong.
+    pub fn clean(journey: Journey) -> Self {
+        Self {
+            seed: 1,
+            journey,
+            meddling: Vec::new(),
+            one: None,
+            rate: 0,
+            kinds: Vec::new(),
+            operators: 1,
+            pauses: false,
+            applications: 2,
+            long: false,
+            layer: false,
+            slow: false,
+            foreign: false,
+            idle: 120 * SECOND,
+            mutant: None,
+            told: false,
+            listed: false,
+        }
+    }
+}
+
+/// How it went.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was wrong, if anything was.
+    pub violation: Option<Violation>,
+    /// The end, in short.
+    pub end: String,
+    /// All of it that must be the same whatever went wrong on the way.
+    pub left: String,
+    /// Every call, if they were to be listed.
+    pub calls: Vec<Point>,
+    /// How many calls were made until the end was reached.
+    pub calls_to_the_end: usize,
+    /// The one call that was to fail was made.
+    pub reached: bool,
+    /// How many steps were made.
+    pub steps: u64,
+    /// A number for all that happened.
+    pub hash: u64,
+    /// The story, if it was to be told.
+    pub story: Vec<String>,
+}
+
+/// Runs one history to its end, or to the first violation.
+pub fn run(setup: &Setup) -> Outcome {
+    let sim = begin(setup);
+    let mut scheduler = Scheduler::new(sim.clone());
+    let mut end = String::new();
+    let done = go(setup, &sim, &mut scheduler, &mut end);
+    if !done {
+        end = "stopped at the violation".to_owned();
+    }
+    sim.with(|world| {
+        let left = if done { left(world) } else { String::new() };
+        Outcome {
+            violation: world.violation.clone(),
+            end,
+            left,
+            calls_to_the_end: world.faults.calls_to_the_end,
+            calls: world.faults.listed.take().unwrap_or_default(),
+            reached: world.faults.reached,
+            steps: scheduler.steps,
+            hash: world.trace.hash(),
+            story: std::mem::take(&mut world.trace.lines),
+        }
+    })
+}
+
+fn begin(setup: &Setup) -> Sim {
+    let uid = "0b5e9a52-2f61-4a59-8d3f-6f1f0a4b7c10";
+    let names = Names {
+        resource: "bank/payments-db".to_owned(),
+        uid: uid.to_owned(),
+        forward: "dms_forward_slot".to_owned(),
+        back: "slipway_rev_0b5e9a522f614a59".to_owned(),
+        application: "payments_app".to_owned(),
+        dms: "slipway_dms".to_owned(),
+    };
+    let delays = if setup.slow { Delays::aws() } else { Delays::none() };
+    let mut world = World::new(setup.seed, delays, names);
+    world.trace.wanted = setup.told;
+    world.mutant = setup.mutant;
+    world.faults.one = setup.one;
+    world.faults.rate = setup.rate;
+    world.faults.kinds.clone_from(&setup.kinds);
+    world.faults.listed = setup.listed.then(Vec::new);
+    world.database_mut(Side::Source).needs_layer = setup.layer;
+    if setup.journey.secret {
+        let value = format!(
+            "{{\"host\":\"pg01.bank.example\",\"port\":5432,\"dbname\":\"payments\",\"password\":\"{CANARY}\"}}"
+        );
+        world.aws.keep_secret("payments", &value);
+    }
+    if setup.foreign {
+        world.foreign = foreign(&mut world);
+    }
+    match journey::manifest(setup.journey.goal, setup.journey.secret) {
+        Ok(object) => world.cluster.create(0, object),
+        Err(error) => world.fail(0, format!("the simulator's manifest is wrong: {error}")),
+    }
+    let sim = Sim::new(world);
+    for id in 0..setup.operators {
+        operator::start(&sim, id, i64::from(id) * 3 * SECOND);
+    }
+    sim.with(|world| {
+        let clock = &mut world.clock;
+        clock.spawn(None, plane::work(sim.clone()));
+        world.faults.orders_left = 1 + usize::from(!setup.meddling.is_empty());
+        clock.spawn(None, people::order(sim.clone(), setup.journey.orders.clone()));
+        clock.spawn(None, people::try_again(sim.clone()));
+        if !setup.meddling.is_empty() {
+            clock.spawn(None, people::order(sim.clone(), setup.meddling.clone()));
+        }
+        for client in 1..=setup.applications {
+            clock.spawn(None, applications::write(sim.clone(), client, setup.long));
+        }
+        clock.spawn(None, applications::end_prepared(sim.clone()));
+        if setup.pauses {
+            clock.spawn(None, pause(sim.clone(), setup.operators));
+        }
+    });
+    sim
+}
+
+/// An endpoint of another migration, under a name that ours would have.
+fn foreign(world: &mut World) -> Option<String> {
+    let call = dms::CreateEndpoint {
+        endpoint_identifier: "dms-endpoint-source-payments-db-dev".to_owned(),
+        endpoint_type: "source".to_owned(),
+        engine_name: "postgres".to_owned(),
+        username: Some("other".to_owned()),
+        password: Some("other".to_owned()),
+        server_name: Some("other.example".to_owned()),
+        port: Some(5432),
+        database_name: Some("other".to_owned()),
+        extra_connection_attributes: None,
+        kms_key_id: None,
+        tags: vec![dms::Tag {
+            key: slipway::aws::UID_TAG.to_owned(),
+            value: "another".to_owned(),
+            resource_arn: None,
+        }],
+        certificate_arn: None,
+        ssl_mode: None,
+        settings: serde_json::Map::new(),
+        resource_identifier: None,
+    };
+    let now = world.now();
+    match world.aws.call(Call::Dms(dms::Call::CreateEndpoint(Box::new(call))), now) {
+        Ok(Reply::Dms(dms::Reply::Endpoint(view))) => Some(view.endpoint_arn),
+        _ => None,
+    }
+}
+
+/// Stops an operator for a while, now and then, as a machine does that is out of memory.
+async fn pause(sim: Sim, operators: u8) {
+    loop {
+        let wait = sim.with(|world| world.random.within(5 * SECOND, 120 * SECOND));
+        sim.sleep(wait).await;
+        sim.with(|world| {
+            if world.faults.over {
+                return;
+            }
+            let id = u8::try_from(world.random.within(0, i64::from(operators))).unwrap_or(0);
+            let until = world.clock.now + world.random.within(SECOND / 2, 60 * SECOND);
+            world.trace.say(world.clock.now, || format!("operator {id} is stopped"));
+            world.clock.paused.retain(|(process, _)| *process != id);
+            world.clock.paused.push((id, until));
+        });
+    }
+}
+
+/// Why stepping ended.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Wanted,
+    TooLate,
+    Violated,
+}
+
+/// Steps until `stop` says so, or the time is up, or an invariant is broken.
+fn until(
+    sim: &Sim,
+    scheduler: &mut Scheduler,
+    deadline: Micros,
+    mut stop: impl FnMut(&mut World) -> bool,
+) -> Ended {
+    let mut asked = 0;
+    loop {
+        if !scheduler.step() {
+            return Ended::TooLate;
+        }
+        let ended = sim.with(|world| {
+            world.check();
+            let now = world.clock.now;
+            if world.violation.is_some() {
+                Some(Ended::Violated)
+            } else if now >= deadline {
+                Some(Ended::TooLate)
+            } else if now >= asked {
+                asked = now + SECOND / 2;
+                stop(world).then_some(Ended::Wanted)
+            } else {
+                None
+            }
+        });
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
+}
+
+/// True if it got to its end.
+fn go(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler, end: &mut String) -> bool {
+    let troubled = setup.rate > 0 || setup.pauses || !setup.meddling.is_empty();
+    let least = if troubled { 200 * SECOND } else { 0 };
+    let orders = until(sim, scheduler, 20_000 * SECOND, |world| {
+        world.faults.orders_left == 0 && world.clock.now >= least
+    });
+    if orders == Ended::Violated {
+        return false;
+    }
+    let deadline = sim.with(|world| {
+        world.faults.over = true;
+        world.trace.say(world.clock.now, || "from here on nothing goes wrong".to_owned());
+        if !setup.meddling.is_empty() {
+            for order in [Order::Suspend(false), Order::Release, Order::Attempt] {
+                world.obey(order);
+            }
+        }
+        world.clock.now + CONVERGES_WITHIN
+    });
+    let mut found = None;
+    match until(sim, scheduler, deadline, |world| {
+        found = settled(world);
+        found.is_some()
+    }) {
+        Ended::Wanted => {}
+        Ended::Violated => return false,
+        Ended::TooLate => {
+            sim.with(|world| {
+                let words = format!("no end is reached; at last: {}", stand(world));
+                world.fail(9, words);
+            });
+            return false;
+        }
+    }
+    *end = found.unwrap_or_default();
+    sim.with(|world| world.faults.calls_to_the_end = world.faults.calls);
+    idle(setup, sim, scheduler) && sim.with(|world| at_the_end(world, end))
+}
+
+/// Invariant 12: at the end nothing is changed any more.
+fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
+    // What was under way may still arrive, and what a look finds for the first time be told.
+    let now = sim.with(|world| world.clock.now);
+    if until(sim, scheduler, now + 100 * SECOND, |_| false) == Ended::Violated {
+        return false;
+    }
+    let (now, changes, writes) =
+        sim.with(|world| (world.clock.now, world.changes, world.cluster.status_writes));
+    if until(sim, scheduler, now + setup.idle, |_| false) == Ended::Violated {
+        return false;
+    }
+    sim.with(|world| {
+        // The status of a migration that follows is refreshed every 5 minutes.
+        let allowed = 1 + u64::try_from(setup.idle / (300 * SECOND)).unwrap_or(0);
+        let (more, written) = (world.changes - changes, world.cluster.status_writes - writes);
+        if written > allowed {
+            world.fail(12, format!("{written} writes of the status at rest"));
+        } else if more > written {
+            world.fail(12, format!("{} changes outside at rest", more - written));
+        }
+        world.violation.is_none()
+    })
+}
+
+/// The end in short, if this is one.
+fn settled(world: &World) -> Option<String> {
+    let Some(object) = world.cluster.newest() else { return Some("gone".to_owned()) };
+    let status = object.status.as_ref()?;
+    let is = |kind: &str| {
+        status.conditions.iter().find(|c| c.type_ == kind && c.status == "True").map(|c| c.reason.clone())
+    };
+    let (ready, stalled) = (is("Ready"), is("Stalled"));
+    if status.observed_generation != object.metadata.generation {
+        return None;
+    }
+    let phase = status.phase.as_deref().unwrap_or_default();
+    let reason = stalled.as_deref().unwrap_or_default();
+    let aborted = object.spec.abort_attempt.is_some_and(|abort| abort >= object.spec.attempt);
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    let fits = match object.spec.goal {
+        _ if world.foreign.is_some() => reason == "NotOurs" && !deleted,
+        _ if deleted => phase == "Soaking" && reason == "Deleting",
+        Goal::Plan => phase == "Pending" && ready.is_some(),
+        Goal::Replicate => {
+            (phase == "Replicating" && ready.is_some()) || (phase == "Soaking" && reason == "NoWayBack")
+        }
+        Goal::CutOver | Goal::Finish if aborted => {
+            (phase == "Replicating" && reason == "GivenUp")
+                || (phase == "Soaking" && reason == "NoWayBack")
+                || (phase == "Finished" && ready.is_some())
+        }
+        Goal::CutOver => phase == "Soaking" && ready.is_some(),
+        Goal::Finish => phase == "Finished" && ready.is_some(),
+    };
+    fits.then(|| {
+        let stalled = if stalled.is_some() { " stalled" } else { "" };
+        format!("{phase}/{}{stalled}", status.writer.as_deref().unwrap_or("None"))
+    })
+}
+
+/// Where a history stands that does not end.
+fn stand(world: &World) -> String {
+    let Some(object) = world.cluster.newest() else { return "gone".to_owned() };
+    let status = object.status.clone().unwrap_or_default();
+    let conditions: Vec<String> = status
+        .conditions
+        .iter()
+        .filter(|c| c.status == "True")
+        .map(|c| format!("{} {} {}", c.type_, c.reason, c.message))
+        .collect();
+    format!(
+        "goal {:?}, phase {:?}, next {:?}; {}; {}",
+        object.spec.goal,
+        status.phase,
+        status.next,
+        conditions.join(" | "),
+        world.rows()
+    )
+}
+
+/// What must hold at the end, and can't be seen in each state.
+fn at_the_end(world: &mut World, end: &str) -> bool {
+    let mut inventory = inventory(world);
+    if let Some(arn) = world.foreign.clone() {
+        let now = world.now();
+        let call = dms::Call::DescribeEndpoints(dms::Describe::one("endpoint-arn", &arn));
+        match world.aws.call(Call::Dms(call), now) {
+            Ok(Reply::Dms(dms::Reply::Endpoints(page)))
+                if page.items.iter().any(|item| item.server_name == "other.example") =>
+            {
+                inventory.retain(|name| name != "dms-endpoint-source-payments-db-dev");
+            }
+            _ => world.fail(10, "an endpoint of somebody else was changed or deleted"),
+        }
+    }
+    let deleted = end == "gone";
+    let retained = world.retained;
+    if (deleted || end.starts_with("Finished")) && !retained {
+        if !inventory.is_empty() {
+            world.fail(9, format!("left behind at AWS: {}", inventory.join(", ")));
+        }
+        for side in Side::BOTH {
+            let database = world.database(side);
+            if database.forward.is_some() || database.back.is_some() {
+                world.fail(9, format!("a replication slot is left behind on the {side}"));
+            }
+        }
+    }
+    // A late create may come after the deletion of what was made instead; then it is deleted, too.
+    let removed = i32::try_from(world.deleted.len()).unwrap_or(i32::MAX);
+    if let Some((name, times)) = world.made.iter().find(|(_, times)| **times > 1 + removed) {
+        let words = format!("{name} was made {times} times");
+        world.fail(9, words);
+    }
+    let writer = world.writer().map(|side| if side == Side::Source { "Source" } else { "Target" });
+    let told = world.cluster.newest().and_then(|object| object.status.as_ref()?.writer.clone());
+    if !deleted && told.is_some() && told.as_deref() != writer {
+        world.fail(13, format!("the status says that the writer is {told:?}, and it is {writer:?}"));
+    }
+    if writer.is_none() {
+        world.fail(8, "at the end nobody can write");
+    }
+    if world.cluster.said.iter().any(|words| words.contains(CANARY)) {
+        world.fail(14, "a password stands in a status or an event");
+    }
+    world.violation.is_none()
+}
+
+/// What is left, in words that do not depend on the way.
+fn left(world: &mut World) -> String {
+    format!("{}; AWS: {}", world.rows(), inventory(world).join(", "))
+}
+
+/// Everything that exists at AWS.
+fn inventory(world: &mut World) -> Vec<String> {
+    let now = world.now();
+    let mut found = Vec::new();
+    let calls = [
+        dms::Call::DescribeReplicationSubnetGroups(dms::Describe::default()),
+        dms::Call::DescribeReplicationInstances(dms::Describe::default()),
+        dms::Call::DescribeCertificates(dms::Describe::default()),
+        dms::Call::DescribeEndpoints(dms::Describe::default()),
+        dms::Call::DescribeReplicationTasks(dms::DescribeReplicationTasks::default()),
+    ];
+    for call in calls {
+        match world.aws.call(Call::Dms(call), now) {
+            Ok(Reply::Dms(dms::Reply::SubnetGroups(page))) => {
+                found.extend(page.items.into_iter().map(|item| item.replication_subnet_group_identifier));
+            }
+            Ok(Reply::Dms(dms::Reply::Instances(page))) => {
+                found.extend(page.items.into_iter().map(|item| item.replication_instance_identifier));
+            }
+            Ok(Reply::Dms(dms::Reply::Certificates(page))) => {
+                found.extend(page.items.into_iter().map(|item| item.certificate_identifier));
+            }
+            Ok(Reply::Dms(dms::Reply::Endpoints(page))) => {
+                found.extend(page.items.into_iter().map(|item| item.endpoint_identifier));
+            }
+            Ok(Reply::Dms(dms::Reply::Tasks(page))) => found.extend(
+                page.items
+                    .into_iter()
+                    .map(|item| format!("{} {}", item.replication_task_identifier, item.status)),
+            ),
+            _ => {}
+        }
+    }
+    let alarms = cloudwatch::DescribeAlarms {
+        names: Vec::new(),
+        name_prefix: None,
+        state: None,
+        max_records: None,
+        next_token: None,
+    };
+    let call = Call::CloudWatch(cloudwatch::Call::DescribeAlarms(alarms));
+    if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(page))) = world.aws.call(call, now) {
+        found.extend(page.alarms.into_iter().map(|alarm| alarm.settings.name));
+    }
+    found
+}

@@ -1,0 +1,167 @@
+//! Histories by chance: what goes wrong, how often, and what people order meanwhile follows from one number.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use slipway::api::database::Goal;
+
+use crate::clock::SECOND;
+use crate::history::{Outcome, Setup, run};
+use crate::journey;
+use crate::random::Random;
+use crate::world::faults::Fate;
+use crate::world::people::{Order, When};
+
+/// One seed in so many is run twice, and must happen twice in the same way.
+const TWICE: u64 = 64;
+
+/// Wrong versions of what the histories rest on; each must be found out.
+pub const MUTANTS: [(&str, &str); 11] = [
+    ("no-permit", "changes are sent without a permit"),
+    ("no-cas", "the status is written on whatever version there is"),
+    ("no-owner", "what exists at AWS is taken for our own"),
+    ("no-takeover", "the decision of an operator that is gone is carried on under its number"),
+    ("blind-marker", "the marker is taken as arrived"),
+    ("trust-fence", "the fence is taken as proved once its command succeeded"),
+    ("silence-is-success", "a change of a database that was not answered is taken as done"),
+    ("early-release", "the finalizer is removed while something is left"),
+    ("chatty", "the status is written at each look"),
+    ("leaky", "a password stands in an event"),
+    ("wrong-writer", "the status names the other writer"),
+];
+
+/// What the history of a seed is made of: each seed has its own mix of troubles.
+pub fn setup(seed: u64) -> Setup {
+    let mut random = Random::new(seed ^ 0x51E9_0A57);
+    let journeys = journey::all();
+    let journey = random.pick(&journeys).clone();
+    let kinds: Vec<Fate> = Fate::EACH.into_iter().filter(|_| random.permille(500)).collect();
+    let rate = *random.pick(&[0, 5, 10, 20, 40, 80, 150]);
+    let mut meddling = Vec::new();
+    if random.permille(400) {
+        for _ in 0..random.within(1, 5) {
+            let order = *random.pick(&[
+                Order::Goal(Goal::CutOver),
+                Order::Goal(Goal::CutOver),
+                Order::Goal(Goal::Replicate),
+                Order::Suspend(true),
+                Order::Suspend(false),
+                Order::Abort,
+                Order::Release,
+                Order::Attempt,
+                Order::Unfence,
+                Order::LoseStatus,
+                Order::Stall(40),
+                Order::Delete,
+            ]);
+            let when = match random.within(0, 4) {
+                0 => When::Fenced,
+                1 => When::Phase("CuttingOver"),
+                _ => When::After(random.within(0, 90)),
+            };
+            meddling.push((when, order));
+        }
+    }
+    Setup {
+        seed,
+        meddling,
+        rate,
+        kinds,
+        operators: if random.permille(350) { 2 } else { 1 },
+        pauses: random.permille(300),
+        applications: u8::try_from(random.within(1, 4)).unwrap_or(1),
+        long: random.permille(250),
+        layer: random.permille(250),
+        slow: random.permille(300),
+        foreign: random.permille(30),
+        idle: 60 * SECOND,
+        ..Setup::clean(journey)
+    }
+}
+
+/// What became of many seeds.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Each that failed, and why.
+    pub failed: Vec<(u64, String)>,
+}
+
+/// What was wrong with a seed, if anything was.
+pub fn judge(seed: u64, mutant: Option<&'static str>) -> (Outcome, Option<String>) {
+    let setup = Setup { mutant, ..setup(seed) };
+    let outcome = run(&setup);
+    let mut wrong =
+        outcome.violation.as_ref().map(|found| format!("invariant {}: {}", found.invariant, found.words));
+    if wrong.is_none() && seed.is_multiple_of(TWICE) && run(&setup).hash != outcome.hash {
+        wrong = Some("it happened otherwise when run again".to_owned());
+    }
+    (outcome, wrong)
+}
+
+/// Runs the seeds from `first` on, on all processors; stops early once `enough` have failed.
+pub fn sweep(first: u64, count: u64, threads: usize, mutant: Option<&'static str>, enough: usize) -> Tally {
+    let next = AtomicU64::new(first);
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let (outcome, wrong) = judge(seed, mutant);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    tally.seeds += 1;
+                    tally.steps += outcome.steps;
+                    tally.failed.extend(wrong.map(|wrong| (seed, wrong)));
+                    if tally.failed.len() >= enough {
+                        next.store(u64::MAX / 2, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.failed.sort_unstable();
+    tally
+}
+
+/// Seeds that failed once, from `regressions.txt`.
+pub fn regressions() -> Vec<u64> {
+    include_str!("../regressions.txt")
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn seeds_that_failed_once_and_the_first_hundred_hold() {
+        for seed in regressions() {
+            let (_, wrong) = judge(seed, None);
+            assert_eq!(wrong, None, "seed {seed}");
+        }
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let tally = sweep(0, 100, threads, None, 1);
+        assert!(tally.failed.is_empty(), "{:?}", tally.failed);
+        assert_eq!(tally.seeds, 100);
+    }
+
+    #[test]
+    fn a_seed_happens_twice_in_the_same_way() {
+        for seed in [3, 17, 99] {
+            let (one, other) = (run(&setup(seed)), run(&setup(seed)));
+            assert_eq!((one.hash, one.steps, one.end), (other.hash, other.steps, other.end));
+        }
+    }
+}

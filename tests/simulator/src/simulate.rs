@@ -1,0 +1,184 @@
+//! `cargo simulate`: histories by seed, every single fault of every journey, and the wrong versions that must be found out.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::history::{Setup, run as run_one};
+use crate::{exhaustive, journey, seeds};
+
+/// Lines of a story that are shown unless all are asked for.
+const LAST: usize = 60;
+
+/// What to run.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// So many seeds, after those that failed once.
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// One seed.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Tell the whole story of it.
+    #[arg(long)]
+    pub trace: bool,
+    /// Every single fault of every journey.
+    #[arg(long)]
+    pub exhaustive: bool,
+    /// Only this journey.
+    #[arg(long)]
+    pub journey: Option<String>,
+    /// Each journey without a fault.
+    #[arg(long)]
+    pub clean: bool,
+    /// With a wrong version of a rule.
+    #[arg(long)]
+    pub mutant: Option<String>,
+    /// With each wrong version in turn; each must be found out.
+    #[arg(long)]
+    pub mutants: bool,
+    /// Processors to use; all of them if left out.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Runs it.
+pub fn run(flags: &Flags) -> ExitCode {
+    let threads = flags
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let good = if let Some(seed) = flags.seed {
+        one(seed, mutant(flags), flags.trace)
+    } else if flags.clean {
+        clean(flags)
+    } else if flags.exhaustive {
+        every_fault(flags, threads)
+    } else if flags.mutants {
+        every_mutant(flags.seeds.unwrap_or(2_000), threads)
+    } else {
+        many(flags, threads)
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn mutant(flags: &Flags) -> Option<&'static str> {
+    let wanted = flags.mutant.as_deref()?;
+    seeds::MUTANTS.iter().find(|(name, _)| *name == wanted).map(|(name, _)| *name)
+}
+
+fn one(seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
+    let setup = Setup { told: true, mutant, ..seeds::setup(seed) };
+    println!(
+        "seed {seed}: {}; {} operators, {} applications, {} of a thousand calls fail; beside it: {:?}",
+        setup.journey.name, setup.operators, setup.applications, setup.rate, setup.meddling
+    );
+    let outcome = run_one(&setup);
+    let skipped = if whole { 0 } else { outcome.story.len().saturating_sub(LAST) };
+    if skipped > 0 {
+        println!("({skipped} lines before; --trace shows them)");
+    }
+    for line in &outcome.story[skipped..] {
+        println!("{line}");
+    }
+    match &outcome.violation {
+        Some(found) => println!("seed {seed} breaks invariant {}: {}", found.invariant, found.words),
+        None => {
+            println!("seed {seed} holds: {}, {} steps, {:016x}", outcome.end, outcome.steps, outcome.hash)
+        }
+    }
+    outcome.violation.is_none()
+}
+
+fn many(flags: &Flags, threads: usize) -> bool {
+    let mutant = mutant(flags);
+    for seed in seeds::regressions() {
+        if let (_, Some(wrong)) = seeds::judge(seed, mutant) {
+            println!("seed {seed}, which failed before, fails again: {wrong}");
+            return false;
+        }
+    }
+    let began = Instant::now();
+    let count = flags.seeds.unwrap_or(1_000);
+    let tally = seeds::sweep(flags.from, count, threads, mutant, 10);
+    for (seed, wrong) in &tally.failed {
+        println!("seed {seed}: {wrong}");
+    }
+    println!(
+        "{} seeds, {} steps, {:.0} s on {threads} processors, {} failed",
+        tally.seeds,
+        tally.steps,
+        began.elapsed().as_secs_f64(),
+        tally.failed.len()
+    );
+    if let Some((seed, _)) = tally.failed.first() {
+        one(*seed, mutant, flags.trace);
+    }
+    tally.failed.is_empty()
+}
+
+fn clean(flags: &Flags) -> bool {
+    let mut good = true;
+    for journey in journey::all() {
+        if flags.journey.as_ref().is_some_and(|only| only != journey.name) {
+            continue;
+        }
+        let outcome = run_one(&Setup { told: true, listed: true, ..Setup::clean(journey.clone()) });
+        println!(
+            "{}: {} ({} calls, {} steps)",
+            journey.name,
+            outcome.end,
+            outcome.calls.len(),
+            outcome.steps
+        );
+        if outcome.violation.is_some() || flags.trace {
+            for line in &outcome.story {
+                println!("{line}");
+            }
+        }
+        good &= outcome.violation.is_none();
+    }
+    good
+}
+
+fn every_fault(flags: &Flags, threads: usize) -> bool {
+    let began = Instant::now();
+    let rows = exhaustive::try_all(threads, (0, 1), flags.journey.as_deref());
+    println!("| journey | calls | points | runs | failed |\n|---|---|---|---|---|");
+    for row in &rows {
+        println!("| {} | {} | {} | {} | {} |", row.name, row.calls, row.points, row.runs, row.failed.len());
+    }
+    let sum = |of: fn(&exhaustive::Row) -> usize| rows.iter().map(of).sum::<usize>();
+    println!(
+        "| all | {} | {} | {} | {} |\n\n{:.0} s on {threads} processors",
+        sum(|row| row.calls),
+        sum(|row| row.points),
+        sum(|row| row.runs),
+        sum(|row| row.failed.len()),
+        began.elapsed().as_secs_f64()
+    );
+    for row in &rows {
+        for words in row.failed.iter().take(40) {
+            println!("{}: {words}", row.name);
+        }
+    }
+    rows.iter().all(|row| row.failed.is_empty())
+}
+
+fn every_mutant(count: u64, threads: usize) -> bool {
+    let mut good = true;
+    println!("| wrong version | found out by |\n|---|---|");
+    for (name, what) in seeds::MUTANTS {
+        let tally = seeds::sweep(0, count, threads, Some(name), 1);
+        let by = tally.failed.first().map_or_else(
+            || format!("nothing in {} seeds", tally.seeds),
+            |(seed, wrong)| format!("seed {seed}: {wrong}"),
+        );
+        println!("| `{name}`: {what} | {by} |");
+        good &= !tally.failed.is_empty();
+    }
+    good
+}

@@ -1,0 +1,275 @@
+//! Everything outside of the operators: AWS, the Kubernetes API, two databases, what a DMS task does, applications, people.
+//! Plain data, stepped on a virtual clock.
+
+pub mod applications;
+pub mod cluster;
+pub mod faults;
+pub mod people;
+pub mod plane;
+pub mod trace;
+
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use sandbox::certificates::Authority;
+use sandbox::world as aws;
+use slipway::postgres::{Identity, Record, Server, Table, TableKind};
+use slipway::side::{Side, Sides};
+
+use crate::clock::{Clock, Micros, ProcessId};
+use crate::database::{Database, Holder, Names};
+use crate::invariants::{self, History};
+use crate::random::Random;
+use cluster::Cluster;
+use faults::Faults;
+use plane::Plane;
+use trace::Trace;
+
+/// When every history begins.
+const BEGIN: &str = "2026-01-05T08:00:00Z";
+/// The identifier of the target's RDS instance.
+pub const RDS: &str = "rds-payments-dev";
+/// Stands in every password. Nothing that a person can read may hold it.
+pub const CANARY: &str = "canary-5e1f";
+
+/// A moment of true time.
+pub fn stamp(at: Micros) -> Timestamp {
+    static BASE: OnceLock<i64> = OnceLock::new();
+    let base = BASE.get_or_init(|| BEGIN.parse::<Timestamp>().map_or(0, Timestamp::as_microsecond));
+    Timestamp::from_microsecond(base + at).unwrap_or_default()
+}
+
+/// An authority in PEM, made once: AWS's model parses it.
+pub fn authority() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| {
+        Authority::new("simulator").map(|made| made.pair().certificate.clone()).unwrap_or_default()
+    })
+}
+
+/// What was found to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The number of the invariant in the design.
+    pub invariant: u8,
+    /// In words.
+    pub words: String,
+}
+
+/// The world.
+pub struct World {
+    /// The virtual clock.
+    pub clock: Clock,
+    /// Where chance comes from.
+    pub random: Random,
+    /// AWS.
+    pub aws: aws::World,
+    /// The Kubernetes API.
+    pub cluster: Cluster,
+    databases: Sides<Database>,
+    /// A database changed since it was last checked.
+    changed: bool,
+    /// The target was fenced once.
+    promised: bool,
+    /// What happened, as far as the databases do not show it.
+    pub history: History,
+    /// What DMS's tasks do.
+    pub plane: Plane,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What was done, in words.
+    pub trace: Trace,
+    /// The first thing that was wrong.
+    pub violation: Option<Violation>,
+    /// What things are called in the databases.
+    pub names: Names,
+    /// The operators' processes.
+    pub processes: Vec<std::rc::Weak<crate::operator::Process>>,
+    /// Changes that operators made outside, but for heartbeats.
+    pub changes: u64,
+    /// Calls by which operators made something at AWS, by name: nothing may be made twice.
+    pub made: std::collections::BTreeMap<String, i32>,
+    /// What operators deleted at AWS: the kind, and its ARN.
+    pub deleted: Vec<(String, String)>,
+    /// Names that AWS made lately, and when: a describe may not know them yet.
+    pub young: Vec<(String, Micros)>,
+    /// Whether applications still write.
+    pub applications_run: bool,
+    /// It was deleted with everything kept.
+    pub retained: bool,
+    /// The ARN of an endpoint of somebody else.
+    pub foreign: Option<String>,
+    /// Wrong versions of the rules, to see that they are found out.
+    pub mutant: Option<&'static str>,
+    base: Sides<Server>,
+}
+
+impl World {
+    /// As it is before Slipway comes.
+    pub fn new(seed: u64, delays: aws::Delays, names: Names) -> Self {
+        let database = aws::rds::Instance {
+            identifier: RDS.to_owned(),
+            arn: format!("arn:aws:rds:eu-central-1:111122223333:db:{RDS}"),
+            address: "target.example".to_owned(),
+            port: 5432,
+            database: "payments".to_owned(),
+            master_username: "master".to_owned(),
+            engine_version: "15.8".to_owned(),
+            status: "available".to_owned(),
+            parameter_group: "slipway".to_owned(),
+            parameter_apply_status: "in-sync".to_owned(),
+            storage_encrypted: true,
+            publicly_accessible: false,
+            ca_certificate_identifier: "rds-ca-rsa2048-g1".to_owned(),
+        };
+        let config = aws::Config { seed, delays, databases: vec![database], ..aws::Config::default() };
+        Self {
+            clock: Clock::default(),
+            random: Random::new(seed),
+            aws: aws::World::new(config, stamp(0)),
+            cluster: Cluster::default(),
+            databases: Sides { source: Database::new(Side::Source), target: Database::new(Side::Target) },
+            changed: true,
+            promised: false,
+            history: History::default(),
+            plane: Plane::default(),
+            faults: Faults::default(),
+            trace: Trace::default(),
+            violation: None,
+            names,
+            processes: Vec::new(),
+            changes: 0,
+            made: std::collections::BTreeMap::new(),
+            deleted: Vec::new(),
+            young: Vec::new(),
+            applications_run: true,
+            retained: false,
+            foreign: None,
+            mutant: None,
+            base: Sides { source: server(1), target: server(2) },
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, to: Micros) {
+        self.clock.now = self.clock.now.max(to);
+    }
+
+    /// The present moment of true time.
+    pub fn now(&self) -> Timestamp {
+        stamp(self.clock.now)
+    }
+
+    /// A database, to look at.
+    pub fn database(&self, side: Side) -> &Database {
+        self.databases.get(side)
+    }
+
+    /// A database, to change it: its own clock shows the present.
+    pub fn database_mut(&mut self, side: Side) -> &mut Database {
+        self.changed = true;
+        let clock = self.clock.now / 1_000;
+        let database = self.databases.get_mut(side);
+        database.clock = clock;
+        database
+    }
+
+    /// What a database says of itself outside of a move.
+    pub fn server(&mut self, side: Side) -> Server {
+        let clock = self.clock.now / 1_000;
+        let database = self.databases.get_mut(side);
+        database.clock = clock;
+        let mut server = database.server(self.base.get(side), &self.names);
+        let empty = database.writes().next().is_none();
+        for table in &mut server.tables {
+            table.empty = Some(empty);
+        }
+        server
+    }
+
+    /// Notes that something is wrong; the first is kept.
+    pub fn fail(&mut self, invariant: u8, words: impl Into<String>) {
+        let words = words.into();
+        self.trace.say(self.clock.now, || format!("VIOLATION of invariant {invariant}: {words}"));
+        self.violation.get_or_insert(Violation { invariant, words });
+    }
+
+    /// Every invariant that can be seen in one state. Called after every step.
+    pub fn check(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        // Before Slipway came, nobody promised anything.
+        self.promised |= self.databases.target.row.is_some();
+        if self.promised
+            && let Err(violation) = invariants::check(&self.databases, &self.history)
+        {
+            self.fail(violation.invariant(), violation.words());
+        }
+        let open = self.databases.target.open;
+        let now = self.clock.now;
+        if let Some((at, deleted)) = &mut self.cluster.deleted_at
+            && now - *at <= crate::operator::RELIST
+        {
+            // A watch that lags may not have told of it yet.
+            deleted.1 |= open;
+            let known = *deleted;
+            self.cluster.deleted_while = Some(known);
+        }
+        if let Some(deleted) = &self.cluster.deleted_while {
+            let open = (self.databases.source.open, self.databases.target.open);
+            let moved = open.1 && !deleted.1;
+            if moved {
+                self.fail(16, "a resource that is deleted moved the writer to the target");
+            }
+        }
+    }
+
+    /// Which side takes applications' writes.
+    pub fn writer(&self) -> Option<Side> {
+        Side::BOTH.into_iter().find(|side| self.databases.get(*side).open)
+    }
+
+    /// The rows' words, for comparing two ends.
+    pub fn rows(&self) -> String {
+        let row = |side: Side| {
+            let database = self.databases.get(side);
+            let held = database.row.map(|row| match row.holder {
+                Holder::Side(side) => format!("{side} of {}", row.uid),
+                other => format!("{other:?} of {}", row.uid),
+            });
+            let slots = (database.forward.is_some(), database.back.is_some());
+            let dms = (database.dms_connects, database.dms_writes);
+            format!("{side}: {held:?} open {} slots {slots:?} dms {dms:?}", database.open)
+        };
+        format!("{}; {}", row(Side::Source), row(Side::Target))
+    }
+}
+
+fn server(system_identifier: i64) -> Server {
+    let table = |name: &str| Table {
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        kind: TableKind::Ordinary,
+        has_primary_key: true,
+        columns: vec![("id".to_owned(), "bigint".to_owned())],
+        empty: Some(true),
+    };
+    Server {
+        identity: Identity { system_identifier, version: 150_018 },
+        wal_level: "logical".to_owned(),
+        free_slots: 5,
+        free_wal_senders: 5,
+        record: Record::Absent,
+        tables: vec![table("accounts"), table("entries")],
+        slots: Vec::new(),
+        missing_privileges: Vec::new(),
+        writers: Vec::new(),
+        application_sessions: 0,
+    }
+}
+
+/// The process that a weak reference is of, if it runs.
+pub fn running(world: &World, id: ProcessId) -> Option<std::rc::Rc<crate::operator::Process>> {
+    world.processes.iter().filter_map(std::rc::Weak::upgrade).find(|process| process.id == id)
+}
