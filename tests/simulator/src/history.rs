@@ -17,6 +17,7 @@ const CONVERGES_WITHIN: Micros = 3_600 * SECOND;
 
 /// What to run.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a trouble of its own.
 pub struct Setup {
     /// Where chance comes from.
     pub seed: u64,
@@ -109,7 +110,7 @@ pub fn run(setup: &Setup) -> Outcome {
     let mut end = String::new();
     let done = go(setup, &sim, &mut scheduler, &mut end);
     if !done {
-        end = "stopped at the violation".to_owned();
+        "stopped at the violation".clone_into(&mut end);
     }
     sim.with(|world| {
         let left = if done { left(world) } else { String::new() };

@@ -7,6 +7,7 @@ mod aws;
 mod eyes;
 mod look;
 mod outage;
+mod provision;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -218,7 +219,7 @@ impl Process {
             }
             Fate::SilenceAfter => {
                 self.sim.sleep(latency).await;
-                self.sim.with(|world| counted(world));
+                self.sim.with(counted);
                 self.sim.sleep(within).await;
                 Reply::Silence
             }
@@ -242,12 +243,12 @@ impl Process {
             }
             Fate::CrashAfter => {
                 self.sim.sleep(latency).await;
-                self.sim.with(|world| counted(world));
+                self.sim.with(counted);
                 self.die().await
             }
             Fate::Answered | Fate::CrashRecorded => {
                 self.sim.sleep(latency).await;
-                let answer = self.sim.with(|world| counted(world));
+                let answer = self.sim.with(counted);
                 self.sim.sleep(latency).await;
                 self.doomed.set(fate == Fate::CrashRecorded);
                 Reply::Answer(answer)

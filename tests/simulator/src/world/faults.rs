@@ -83,10 +83,9 @@ impl Fate {
     /// Whether it can happen to this call.
     pub fn fits(self, point: &Point) -> bool {
         match self {
-            // Reading late is not reading.
-            Self::Late(_) => point.mutates,
             Self::Refused(Kind::NotFound) => point.service == Service::Aws && point.young && !point.mutates,
-            Self::Refused(Kind::Conflict) => point.mutates,
+            // Reading late is not reading.
+            Self::Late(_) | Self::Refused(Kind::Conflict) => point.mutates,
             _ => true,
         }
     }

@@ -13,6 +13,7 @@ const TICK: Micros = 250 * MILLI;
 
 /// A task that runs.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 struct Running {
     arn: String,
     resume: bool,
