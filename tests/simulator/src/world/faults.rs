@@ -100,6 +100,8 @@ pub struct Faults {
     pub rate: u32,
     /// The kinds that chance picks from.
     pub kinds: Vec<Fate>,
+    /// Operators are stopped before a change, now and then.
+    pub pauses: bool,
     /// No more faults from here on.
     pub over: bool,
     /// Each call that was made, if it is to be listed.
