@@ -17,6 +17,7 @@ const CONVERGES_WITHIN: Micros = 3_600 * SECOND;
 
 /// What to run.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a trouble of its own.
 pub struct Setup {
     /// Where chance comes from.
     pub seed: u64,
@@ -109,7 +110,7 @@ pub fn run(setup: &Setup) -> Outcome {
     let mut end = String::new();
     let done = go(setup, &sim, &mut scheduler, &mut end);
     if !done {
-        end = "stopped at the violation".to_owned();
+        "stopped at the violation".clone_into(&mut end);
     }
     sim.with(|world| {
         let left = if done { left(world) } else { String::new() };
@@ -143,6 +144,7 @@ fn begin(setup: &Setup) -> Sim {
     world.mutant = setup.mutant;
     world.faults.one = setup.one;
     world.faults.rate = setup.rate;
+    world.faults.pauses = setup.pauses;
     world.faults.kinds.clone_from(&setup.kinds);
     world.faults.listed = setup.listed.then(Vec::new);
     world.database_mut(Side::Source).needs_layer = setup.layer;
@@ -213,7 +215,7 @@ fn foreign(world: &mut World) -> Option<String> {
     }
 }
 
-/// Stops an operator for a while, now and then, as a machine does that is out of memory.
+/// Stops an operator for a while, now and then.
 async fn pause(sim: Sim, operators: u8) {
     loop {
         let wait = sim.with(|world| world.random.within(5 * SECOND, 120 * SECOND));
@@ -224,9 +226,7 @@ async fn pause(sim: Sim, operators: u8) {
             }
             let id = u8::try_from(world.random.within(0, i64::from(operators))).unwrap_or(0);
             let until = world.clock.now + world.random.within(SECOND / 2, 60 * SECOND);
-            world.trace.say(world.clock.now, || format!("operator {id} is stopped"));
-            world.clock.paused.retain(|(process, _)| *process != id);
-            world.clock.paused.push((id, until));
+            world.stop(id, until);
         });
     }
 }
@@ -344,7 +344,9 @@ fn settled(world: &World) -> Option<String> {
         status.conditions.iter().find(|c| c.type_ == kind && c.status == "True").map(|c| c.reason.clone())
     };
     let (ready, stalled) = (is("Ready"), is("Stalled"));
-    if status.observed_generation != object.metadata.generation {
+    // A side that could not be read in the last look is read in the next one.
+    let unknown = status.writer.as_deref() == Some("Unknown");
+    if status.observed_generation != object.metadata.generation || unknown {
         return None;
     }
     let phase = status.phase.as_deref().unwrap_or_default();

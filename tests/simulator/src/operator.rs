@@ -7,6 +7,7 @@ mod aws;
 mod eyes;
 mod look;
 mod outage;
+mod provision;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -16,9 +17,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slipway::aws::secrets::Place;
 use slipway::database::context::Pace;
+use slipway::database::goal::Goal;
 use slipway::database::seen::MemorySeen;
 use slipway::database::sight::{Kept, Sight};
-use slipway::fault::Fault;
+use slipway::fault::{Blocked, Fault};
 use slipway::operator::lease::{Do, Elector, Timing};
 use slipway::side::Sides;
 
@@ -46,6 +48,8 @@ struct Memory {
     address: Sides<Kept<(String, u16)>>,
     secret: Kept<Option<Place>>,
     sessions: Sides<bool>,
+    /// The goal that one version of the resource says.
+    parsed: Option<(String, Goal)>,
     logins: Sides<Option<Timestamp>>,
 }
 
@@ -59,6 +63,17 @@ impl Memory {
             self.address = Sides::default();
             self.secret = Kept::default();
         }
+    }
+
+    /// `Goal::parse`, once for each version of the resource: it depends on nothing else, and takes half of a look's time.
+    fn parse(&mut self, object: &Object) -> Result<Goal, Blocked> {
+        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        if let Some((_, goal)) = self.parsed.as_ref().filter(|(of, _)| *of == version) {
+            return Ok(goal.clone());
+        }
+        let goal = Goal::parse(object)?;
+        self.parsed = Some((version, goal.clone()));
+        Ok(goal)
     }
 }
 
@@ -179,6 +194,9 @@ impl Process {
         }
         let mutates = point.mutates;
         let guarded = mutates && point.name != "UpdateLease";
+        if guarded && self.sim.with(|world| world.stops_before(self.id)) {
+            self.sim.sleep(0).await;
+        }
         let (fate, latency, permitted) = self.sim.with(|world| {
             let now = world.clock.now;
             let permitted = !guarded || world.mutant == Some("no-permit") || self.may_act(now);
@@ -218,7 +236,7 @@ impl Process {
             }
             Fate::SilenceAfter => {
                 self.sim.sleep(latency).await;
-                self.sim.with(|world| counted(world));
+                self.sim.with(counted);
                 self.sim.sleep(within).await;
                 Reply::Silence
             }
@@ -242,12 +260,12 @@ impl Process {
             }
             Fate::CrashAfter => {
                 self.sim.sleep(latency).await;
-                self.sim.with(|world| counted(world));
+                self.sim.with(counted);
                 self.die().await
             }
             Fate::Answered | Fate::CrashRecorded => {
                 self.sim.sleep(latency).await;
-                let answer = self.sim.with(|world| counted(world));
+                let answer = self.sim.with(counted);
                 self.sim.sleep(latency).await;
                 self.doomed.set(fate == Fate::CrashRecorded);
                 Reply::Answer(answer)
@@ -312,6 +330,23 @@ impl Process {
 }
 
 impl World {
+    /// Now and then an operator is stopped at the worst moment: all is decided, and the change is about to be sent.
+    fn stops_before(&mut self, process: ProcessId) -> bool {
+        let stops = self.faults.pauses && !self.faults.over && self.random.permille(40);
+        if stops {
+            let until = self.clock.now + self.random.within(10 * SECOND, 60 * SECOND);
+            self.stop(process, until);
+        }
+        stops
+    }
+
+    /// Stops a process, as a machine does that is out of memory.
+    pub fn stop(&mut self, process: ProcessId, until: Micros) {
+        self.trace.say(self.clock.now, || format!("operator {process} is stopped"));
+        self.clock.paused.retain(|(stopped, _)| *stopped != process);
+        self.clock.paused.push((process, until));
+    }
+
     /// Invariant 11, when a change is sent: nobody else may act.
     fn sent(&mut self, process: &Process, point: &Point) {
         let now = self.clock.now;

@@ -62,7 +62,7 @@ pub fn setup(seed: u64) -> Setup {
             meddling.push((when, order));
         }
     }
-    Setup {
+    let mut setup = Setup {
         seed,
         meddling,
         rate,
@@ -73,10 +73,20 @@ pub fn setup(seed: u64) -> Setup {
         long: random.permille(250),
         layer: random.permille(250),
         slow: random.permille(300),
-        foreign: random.permille(30),
+        foreign: random.permille(60),
         idle: 60 * SECOND,
         ..Setup::clean(journey)
+    };
+    // Somebody orders the end, and thinks better of it at once.
+    if random.permille(40) {
+        let back = *random.pick(&[Goal::CutOver, Goal::Replicate]);
+        setup.meddling = vec![
+            (When::After(5), Order::Goal(Goal::CutOver)),
+            (When::Ready("Soaking"), Order::Goal(Goal::Finish)),
+            (When::After(random.within(0, 3)), Order::Goal(back)),
+        ];
     }
+    setup
 }
 
 /// What became of many seeds.

@@ -13,6 +13,7 @@ const LAST: usize = 60;
 
 /// What to run.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub struct Flags {
     /// So many seeds, after those that failed once.
     #[arg(long)]
@@ -87,7 +88,7 @@ fn one(seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
     match &outcome.violation {
         Some(found) => println!("seed {seed} breaks invariant {}: {}", found.invariant, found.words),
         None => {
-            println!("seed {seed} holds: {}, {} steps, {:016x}", outcome.end, outcome.steps, outcome.hash)
+            println!("seed {seed} holds: {}, {} steps, {:016x}", outcome.end, outcome.steps, outcome.hash);
         }
     }
     outcome.violation.is_none()

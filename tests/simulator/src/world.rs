@@ -57,6 +57,7 @@ pub struct Violation {
 }
 
 /// The world.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 pub struct World {
     /// The virtual clock.
     pub clock: Clock,

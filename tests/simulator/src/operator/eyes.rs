@@ -159,7 +159,7 @@ impl Eyes for Process {
                 certificate_arn: view.certificate_arn,
                 secret_version: version,
             },
-            owner: ours.judge(&tags),
+            owner: self.judge(ours, &tags),
             arn,
         }))
     }

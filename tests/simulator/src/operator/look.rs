@@ -161,12 +161,11 @@ impl Process {
         let material = self.material(memory, now).await;
         let mut ends = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
         for (side, material) in [(Side::Source, material.source), (Side::Target, material.target)] {
-            let address = match memory.address.get(side).latest() {
-                Some(known) => Ok(known),
-                None => {
-                    let wanted = &goal.sides.get(side).address;
-                    self.address(wanted, memory.address.get_mut(side), now).await
-                }
+            let address = if let Some(known) = memory.address.get(side).latest() {
+                Ok(known)
+            } else {
+                let wanted = &goal.sides.get(side).address;
+                self.address(wanted, memory.address.get_mut(side), now).await
             };
             *ends.get_mut(side) = material.and_then(|material| Ok((material, address?)));
         }

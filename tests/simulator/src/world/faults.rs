@@ -83,10 +83,9 @@ impl Fate {
     /// Whether it can happen to this call.
     pub fn fits(self, point: &Point) -> bool {
         match self {
-            // Reading late is not reading.
-            Self::Late(_) => point.mutates,
             Self::Refused(Kind::NotFound) => point.service == Service::Aws && point.young && !point.mutates,
-            Self::Refused(Kind::Conflict) => point.mutates,
+            // Reading late is not reading.
+            Self::Late(_) | Self::Refused(Kind::Conflict) => point.mutates,
             _ => true,
         }
     }
@@ -101,6 +100,8 @@ pub struct Faults {
     pub rate: u32,
     /// The kinds that chance picks from.
     pub kinds: Vec<Fate>,
+    /// Operators are stopped before a change, now and then.
+    pub pauses: bool,
     /// No more faults from here on.
     pub over: bool,
     /// Each call that was made, if it is to be listed.

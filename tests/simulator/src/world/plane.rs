@@ -13,6 +13,7 @@ const TICK: Micros = 250 * MILLI;
 
 /// A task that runs.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 struct Running {
     arn: String,
     resume: bool,
@@ -133,10 +134,15 @@ impl World {
                 self.database_mut(Side::Source).forward = Some(Slot { position, active: true, lost: false });
             }
         }
-        if let Some(slot) = &mut self.database_mut(Side::Source).forward {
+        // Each change is checked: none is made that changes nothing.
+        if self.database(Side::Source).forward.is_some_and(|slot| !slot.active)
+            && let Some(slot) = &mut self.database_mut(Side::Source).forward
+        {
             slot.active = true;
         }
-        self.database_mut(Side::Target).dms_session = true;
+        if !self.database(Side::Target).dms_session {
+            self.database_mut(Side::Target).dms_session = true;
+        }
         let now = self.now();
         if !running.told {
             running.told = true;
