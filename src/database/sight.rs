@@ -10,7 +10,7 @@ use crate::aws::dms::{
 };
 use crate::aws::{Aws, Ownership};
 use crate::database::decide::Step;
-use crate::database::goal::{Goal, InstanceGoal, Names, due};
+use crate::database::goal::{Goal, InstanceGoal, Intent, Names, due};
 use crate::database::seen::{AwsSeen, Known};
 use crate::side::{Side, Sides};
 
@@ -214,9 +214,14 @@ pub async fn look(aws: &impl Eyes, goal: &Goal, sight: &mut Sight, now: Timestam
         }
         *endpoints.get_mut(side) = endpoint;
     }
-    let alarms = match sight.alarms.fresh(now) {
-        Some(known) => known,
-        None => sight.alarms.keep(now, aws.alarms(&names.alarms(), &ours).await?),
+    let alarms = if let Some(known) = sight.alarms.fresh(now) {
+        known
+    } else {
+        let found = aws.alarms(&names.alarms(), &ours).await?;
+        // Where all is removed, a call that was not answered may still make one after the others are gone.
+        let finishes = goal.decided.as_ref().is_some_and(|decided| decided.intent == Intent::Finish);
+        let removes = goal.deletion.is_some() || finishes;
+        sight.alarms.keep_if(!(found.is_empty() && removes), now, found)
     };
     let task_lag = task_lag(aws, task.as_ref(), instance.as_ref(), sight, now).await;
     Ok(AwsSeen {

@@ -82,7 +82,9 @@ pub fn setup(seed: u64) -> Setup {
         let back = *random.pick(&[Goal::CutOver, Goal::Replicate]);
         setup.meddling = vec![
             (When::After(5), Order::Goal(Goal::CutOver)),
-            (When::Ready("Soaking"), Order::Goal(Goal::Finish)),
+            // A second time, for the soak to be over.
+            (When::Ready("Soaking"), Order::Goal(Goal::CutOver)),
+            (When::After(40), Order::Goal(Goal::Finish)),
             (When::After(random.within(0, 3)), Order::Goal(back)),
         ];
     }
