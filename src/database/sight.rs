@@ -290,3 +290,68 @@ async fn task_lag(
     }
     sight.task_lag
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::database::DeletionPolicy;
+    use crate::database::decide::scene::{Scene, now};
+
+    /// Has what it is told to have, and no task.
+    struct Has(AwsSeen);
+
+    impl Eyes for Has {
+        async fn task(&self, _: &str, _: &Ownership) -> Known<Option<Task>> {
+            Ok(None)
+        }
+
+        async fn table_statistics(&self, _: &str) -> Known<Vec<TableStatistics>> {
+            Ok(Vec::new())
+        }
+
+        async fn instance(&self, _: &InstanceGoal, _: &str, _: &Ownership) -> Known<Option<Instance>> {
+            Ok(self.0.instance.clone())
+        }
+
+        async fn subnet_group(&self, _: &str, _: &Ownership) -> Known<Option<SubnetGroup>> {
+            Ok(self.0.subnet_group.clone())
+        }
+
+        async fn certificates(&self, _: &Names, _: &Ownership) -> Known<Vec<Certificate>> {
+            Ok(self.0.certificates.clone())
+        }
+
+        async fn endpoint(&self, _: &str, side: Side, _: &Ownership) -> Known<Option<Endpoint>> {
+            Ok(self.0.endpoints.get(side).clone())
+        }
+
+        async fn connection(&self, _: &str, _: &str) -> Known<Option<Connection>> {
+            Ok(None)
+        }
+
+        async fn alarms(&self, _: &[String], _: &Ownership) -> Known<Vec<SeenAlarm>> {
+            Ok(self.0.alarms.clone())
+        }
+
+        async fn task_lag(&self, _: &str, _: &str, _: Timestamp) -> Known<Option<TaskLag>> {
+            Ok(None)
+        }
+    }
+
+    /// A call that was not answered may make an alarm after the others were removed.
+    #[tokio::test]
+    async fn that_there_is_no_alarm_is_not_remembered_while_all_is_removed() {
+        let mut scene = Scene::replicating();
+        scene.goal.deletion = Some(DeletionPolicy::Delete);
+        let mut has = Has(scene.aws().clone());
+        let late = std::mem::take(&mut has.0.alarms);
+        assert!(!late.is_empty());
+        let mut sight = Sight::default();
+        let seen = look(&has, &scene.goal, &mut sight, now()).await.expect("seen");
+        assert!(seen.alarms.is_empty());
+        has.0.alarms = late;
+        let later = now() + SignedDuration::from_secs(1);
+        let seen = look(&has, &scene.goal, &mut sight, later).await.expect("seen");
+        assert_eq!(seen.alarms, has.0.alarms);
+    }
+}
