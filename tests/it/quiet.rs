@@ -9,6 +9,9 @@ use tokio::time::sleep;
 
 use crate::journey::{Journey, NAME, spec};
 
+/// The event about the last status comes after it, within this time.
+const LAST_EVENT: Duration = Duration::from_secs(3);
+
 /// Reconciles that ended well, by the operator's own count.
 async fn reconciles(journey: &Journey) -> u64 {
     let log = std::fs::read_to_string(journey.operator().unwrap().log()).unwrap();
@@ -24,8 +27,7 @@ async fn reconciles(journey: &Journey) -> u64 {
 
 /// Lets the operator look `looks` times, and counts what it wrote.
 async fn look_often(journey: &Journey, looks: u64, poke: bool) {
-    // The event about the last status comes after it.
-    sleep(Duration::from_secs(1)).await;
+    sleep(LAST_EVENT).await;
     let written = journey.writes_by_operator().len();
     let changes = journey.mutating_calls().len();
     let begun = reconciles(journey).await;
@@ -53,6 +55,7 @@ async fn look_often(journey: &Journey, looks: u64, poke: bool) {
 
 /// Kills the operator and starts another, whose allowance of AWS calls is not used up.
 async fn another(journey: &mut Journey) {
+    sleep(LAST_EVENT).await;
     let writes = journey.writes_by_operator().len();
     journey.kill_operator().await;
     journey.start_operator();
