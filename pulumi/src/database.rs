@@ -6,7 +6,7 @@ use crate::aws::{cloudwatch, ec2, iam, rds, secretsmanager};
 use crate::flows::{POSTGRES, Party};
 use crate::keys::Keys;
 use crate::names::{
-    DB_INSTANCE, DB_PARAMETER_GROUP, DB_SUBNET_GROUP, ROLE, ROLE_POLICY_ATTACHMENT, SECRET, SECRET_VERSION,
+    DB_INSTANCE, DB_PARAMETER_GROUP, DB_SUBNET_GROUP, ROLE_POLICY_ATTACHMENT, SECRET, SECRET_VERSION,
 };
 use crate::network::{Network, ids};
 use crate::pulumi::{Fields, Node, Output, Resource, Timeouts};
@@ -210,21 +210,7 @@ fn monitoring_role(scope: &Scope) -> Option<(iam::Role, iam::RolePolicyAttachmen
     if scope.config().database.monitoring_seconds == 0 {
         return None;
     }
-    let name = scope.part(&ROLE, "db-monitoring");
-    let trust = scope.account().map(|account| {
-        json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow",
-            "Principal": { "Service": "monitoring.rds.amazonaws.com" },
-            "Action": "sts:AssumeRole",
-            "Condition": { "StringEquals": { "aws:SourceAccount": account } },
-        }] })
-        .to_string()
-    });
-    let args = iam::RoleArgs::new(iam::RoleRequired { assume_role_policy: trust.into() })
-        .name(name.as_str())
-        .force_detach_policies(true)
-        .tags(scope.tags(&name));
-    let role = iam::Role::new(scope.context(), &name, args, scope.named());
+    let role = scope.service_role("db-monitoring", "monitoring.rds.amazonaws.com");
     let args = iam::RolePolicyAttachmentArgs::new(iam::RolePolicyAttachmentRequired {
         policy_arn: "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole".into(),
         role: role.name().into(),

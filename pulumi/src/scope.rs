@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use crate::aws::iam;
 use crate::config::Config;
-use crate::names::{COMPONENT, Kind};
+use crate::names::{COMPONENT, Kind, ROLE};
 use crate::pulumi::{Context, Fields, Options, Output, Resource};
 
 /// What is the same for all components.
@@ -78,6 +81,25 @@ impl Scope<'_> {
     /// Options of what has a name that AWS allows once: the old one goes before the new one comes.
     pub fn named(&self) -> Options {
         self.options().rules(|it| it.delete_before_replace = true)
+    }
+
+    /// A role that only `service` takes on, and only for this account.
+    pub fn service_role(&self, part: &str, service: &'static str) -> iam::Role {
+        let name = self.part(&ROLE, part);
+        let trust = self.account().map(move |account| {
+            json!({ "Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": service },
+                "Action": "sts:AssumeRole",
+                "Condition": { "StringEquals": { "aws:SourceAccount": account } },
+            }] })
+            .to_string()
+        });
+        let args = iam::RoleArgs::new(iam::RoleRequired { assume_role_policy: trust.into() })
+            .name(name.as_str())
+            .force_detach_policies(true)
+            .tags(self.tags(&name));
+        iam::Role::new(self.context(), &name, args, self.named())
     }
 
     /// Ends the component.

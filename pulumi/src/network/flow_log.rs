@@ -4,27 +4,13 @@ use serde_json::json;
 
 use crate::aws::{cloudwatch, ec2, iam};
 use crate::keys::Keys;
-use crate::names::{FLOW_LOG, LOG_GROUP, ROLE, ROLE_POLICY};
+use crate::names::{FLOW_LOG, LOG_GROUP, ROLE_POLICY};
 use crate::scope::Scope;
 
 /// Records every flow of the VPC, accepted or not.
 pub(super) fn new(scope: &Scope, vpc: &ec2::Vpc, keys: &Keys) {
     let group = log_group(scope, "flow-logs", keys);
-    let name = scope.part(&ROLE, "flow-logs");
-    let trust = scope.account().map(|account| {
-        json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow",
-            "Principal": { "Service": "vpc-flow-logs.amazonaws.com" },
-            "Action": "sts:AssumeRole",
-            "Condition": { "StringEquals": { "aws:SourceAccount": account } },
-        }] })
-        .to_string()
-    });
-    let args = iam::RoleArgs::new(iam::RoleRequired { assume_role_policy: trust.into() })
-        .name(name.as_str())
-        .force_detach_policies(true)
-        .tags(scope.tags(&name));
-    let role = iam::Role::new(scope.context(), &name, args, scope.named());
+    let role = scope.service_role("flow-logs", "vpc-flow-logs.amazonaws.com");
     let region = scope.config().region.clone();
     let policy = group.arn().zip(scope.account()).map(move |(group, account)| {
         json!({ "Version": "2012-10-17", "Statement": [
