@@ -16,7 +16,7 @@ pub use clients::{Session, Stage};
 pub use guarded::Guard;
 pub use refused::Refused;
 pub use slots::{SlotName, Slots};
-pub use views::Names;
+pub use views::{Names, base};
 
 use slipway::postgres;
 use slipway::side::Side;

@@ -13,11 +13,11 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use sandbox::certificates::Authority;
 use sandbox::world as aws;
-use slipway::postgres::{Identity, Record, Server, Table, TableKind};
+use slipway::postgres::Server;
 use slipway::side::{Side, Sides};
 
 use crate::clock::{Clock, Micros, ProcessId};
-use crate::database::{Database, Holder, Names};
+use crate::database::{self, Database, Holder, Names};
 use crate::invariants::{self, History};
 use crate::random::Random;
 use cluster::Cluster;
@@ -147,7 +147,7 @@ impl World {
             retained: false,
             foreign: None,
             mutant: None,
-            base: Sides { source: server(1), target: server(2) },
+            base: Sides { source: database::base(1), target: database::base(2) },
         }
     }
 
@@ -244,29 +244,6 @@ impl World {
             format!("{side}: {held:?} open {} slots {slots:?} dms {dms:?}", database.open)
         };
         format!("{}; {}", row(Side::Source), row(Side::Target))
-    }
-}
-
-fn server(system_identifier: i64) -> Server {
-    let table = |name: &str| Table {
-        schema: "public".to_owned(),
-        name: name.to_owned(),
-        kind: TableKind::Ordinary,
-        has_primary_key: true,
-        columns: vec![("id".to_owned(), "bigint".to_owned())],
-        empty: Some(true),
-    };
-    Server {
-        identity: Identity { system_identifier, version: 150_018 },
-        wal_level: "logical".to_owned(),
-        free_slots: 5,
-        free_wal_senders: 5,
-        record: Record::Absent,
-        tables: vec![table("accounts"), table("entries")],
-        slots: Vec::new(),
-        missing_privileges: Vec::new(),
-        writers: Vec::new(),
-        application_sessions: 0,
     }
 }
 

@@ -2,11 +2,36 @@
 
 use jiff::SignedDuration;
 use slipway::postgres::{
-    Identity, MoveSlot, PreCheck, Record, ReverseStart, Server, Slot as SeenSlot, Standing, Token,
+    Identity, MoveSlot, PreCheck, Record, ReverseStart, Server, Slot as SeenSlot, Standing, Table, TableKind,
+    Token,
 };
 use slipway::side::Side;
 
 use super::{Database, Fence, Refused, Row, Slot, SlotName, Stage};
+
+/// What a server says beside what its [`Database`] is: the base of [`Database::server`].
+pub fn base(system_identifier: i64) -> Server {
+    let table = |name: &str| Table {
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        kind: TableKind::Ordinary,
+        has_primary_key: true,
+        columns: vec![("id".to_owned(), "bigint".to_owned())],
+        empty: Some(true),
+    };
+    Server {
+        identity: Identity { system_identifier, version: 150_018 },
+        wal_level: "logical".to_owned(),
+        free_slots: 5,
+        free_wal_senders: 5,
+        record: Record::Absent,
+        tables: vec![table("accounts"), table("entries")],
+        slots: Vec::new(),
+        missing_privileges: Vec::new(),
+        writers: vec!["payments_app".to_owned()],
+        application_sessions: 0,
+    }
+}
 
 /// What things are called.
 #[derive(Clone, Debug, PartialEq, Eq)]

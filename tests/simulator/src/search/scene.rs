@@ -8,36 +8,13 @@ use slipway::database::decide::decide;
 use slipway::database::goal::Goal;
 use slipway::database::plan::assume;
 use slipway::database::seen::{AwsSeen, MaterialSeen, MemorySeen, Seen};
-use slipway::postgres::{Identity, Lag, Record, Server, Table, TableKind};
+use slipway::postgres::Lag;
 use slipway::side::Sides;
 
-use crate::database::Names;
+use crate::database::{Names, base};
 
 /// More steps than the walk takes.
 const STEPS_MAX: usize = 60;
-
-fn server(system_identifier: i64) -> Server {
-    let table = |name: &str| Table {
-        schema: "public".to_owned(),
-        name: name.to_owned(),
-        kind: TableKind::Ordinary,
-        has_primary_key: true,
-        columns: vec![("id".to_owned(), "bigint".to_owned())],
-        empty: Some(true),
-    };
-    Server {
-        identity: Identity { system_identifier, version: 150_018 },
-        wal_level: "logical".to_owned(),
-        free_slots: 5,
-        free_wal_senders: 5,
-        record: Record::Absent,
-        tables: vec![table("accounts"), table("entries")],
-        slots: Vec::new(),
-        missing_privileges: Vec::new(),
-        writers: vec!["payments_app".to_owned()],
-        application_sessions: 0,
-    }
-}
 
 fn object() -> DatabaseMigration {
     let side = |name: &str| {
@@ -92,7 +69,7 @@ pub fn replicating() -> (Goal, Seen, Names) {
             source: Ok(("pg01.bank.example".to_owned(), 5432)),
             target: Ok(("rds.example".to_owned(), 5432)),
         },
-        database: Sides { source: Ok(server(1)), target: Ok(server(2)) },
+        database: Sides { source: Ok(base(1)), target: Ok(base(2)) },
         standing: Sides::default(),
         precheck: Sides::default(),
         secret: None,
