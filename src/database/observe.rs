@@ -381,26 +381,12 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
             }
         }
     }
-    let within = || Fault::Wait("AWS is not asked while applications wait".to_owned());
-    let seen = Seen {
-        now,
-        account: Ok(()),
-        material: Sides {
-            source: ends.source.as_ref().map(|(m, _)| m.seen()).map_err(Clone::clone),
-            target: ends.target.as_ref().map(|(m, _)| m.seen()).map_err(Clone::clone),
-        },
-        address: Sides {
-            source: ends.source.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
-            target: ends.target.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
-        },
-        database: Sides { source: Err(within()), target: Err(within()) },
-        standing,
-        precheck,
-        secret: None,
-        replication_login: Sides { source: Ok(()), target: Ok(()) },
-        aws: Err(within()),
-        memory: memory.seen.clone(),
+    let reach = |side: Side| {
+        let known = ends.get(side).as_ref().map_err(Clone::clone);
+        known.map(|(material, address)| (material.seen(), address.clone()))
     };
+    let reach = Sides { source: reach(Side::Source), target: reach(Side::Target) };
+    let seen = Seen::within_a_move(now, reach, standing, precheck, memory.seen.clone());
     Observed { seen, means }
 }
 

@@ -40,6 +40,42 @@ pub struct Seen {
     pub memory: MemorySeen,
 }
 
+/// How each side is reached, as far as that is known: its Secrets, and where it listens.
+pub type Reach = Sides<Known<(MaterialSeen, (String, u16))>>;
+
+impl Seen {
+    /// What is seen within a move: the two databases and nothing else, since applications wait.
+    pub fn within_a_move(
+        now: Timestamp,
+        reach: Reach,
+        standing: Sides<Option<Known<Standing>>>,
+        precheck: Sides<Option<Known<PreCheck>>>,
+        memory: MemorySeen,
+    ) -> Self {
+        fn split<M, A>(known: Known<(M, A)>) -> (Known<M>, Known<A>) {
+            match known {
+                Ok((material, address)) => (Ok(material), Ok(address)),
+                Err(fault) => (Err(fault.clone()), Err(fault)),
+            }
+        }
+        let not_asked = || Fault::Wait("AWS is not asked while applications wait".to_owned());
+        let (source, target) = (split(reach.source), split(reach.target));
+        Self {
+            now,
+            account: Ok(()),
+            material: Sides { source: source.0, target: target.0 },
+            address: Sides { source: source.1, target: target.1 },
+            database: Sides { source: Err(not_asked()), target: Err(not_asked()) },
+            standing,
+            precheck,
+            secret: None,
+            replication_login: Sides { source: Ok(()), target: Ok(()) },
+            aws: Err(not_asked()),
+            memory,
+        }
+    }
+}
+
 /// What is known of a side's Secrets without knowing the secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaterialSeen {

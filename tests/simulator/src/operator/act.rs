@@ -17,7 +17,6 @@ use slipway::fault::Fault;
 use slipway::postgres::{ClaimAs, Lag};
 use slipway::side::Side;
 
-use super::look::Ends;
 use super::{Memory, Process, tell_watches};
 use crate::clock::{MILLI, SECOND};
 use crate::database::{Database, Entry, Guard, Refused, SlotName, WriteId};
@@ -49,8 +48,9 @@ impl Process {
             Step::Decide(decide) => self.record(object, goal, memory, decide).await.map(|_| ()),
             Step::Latch(why) => self.record_latch(object, goal, why).await,
             Step::Move(step) => {
-                let ends = self.ends(goal, memory, seen.now).await;
-                self.moving(goal, seen, memory, &ends, step).await
+                // As `act::act` asks; the model needs no more than that it was asked.
+                self.ends(goal, memory, seen.now).await;
+                self.moving(goal, seen, memory, step).await
             }
             Step::FenceTarget => {
                 self.change("fence_target", Side::Target, |_, to| to.fence_target(OURS), memory).await
@@ -266,7 +266,6 @@ impl Process {
         goal: &Goal,
         seen: &Seen,
         memory: &mut Memory,
-        _ends: &Ends,
         step: &Move,
     ) -> Result<(), Fault> {
         let (from, to) = (step.direction.from, step.direction.to());

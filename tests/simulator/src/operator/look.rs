@@ -7,7 +7,7 @@ use slipway::aws::dms::TaskStatus;
 use slipway::aws::secrets::Place;
 use slipway::database::goal::{Address, ConnectionGoal, Goal, due};
 use slipway::database::observe::{LOGIN_EVERY, MATERIAL_EVERY};
-use slipway::database::seen::{Known, MaterialSeen, Seen};
+use slipway::database::seen::{Known, MaterialSeen, Reach, Seen};
 use slipway::database::sight::{self, Kept};
 use slipway::fault::Fault;
 use slipway::postgres::{Holder, PreCheck, Record, Server, Standing};
@@ -16,9 +16,6 @@ use slipway::side::{Direction, Side, Sides};
 use super::aws::{present, strange};
 use super::{Memory, Process};
 use crate::database::{Fence, Refused};
-
-/// How each side is reached: secrets and address.
-pub(super) type Ends = Sides<Known<(MaterialSeen, (String, u16))>>;
 
 fn not_asked(side: Side) -> Fault {
     Fault::Again(format!("the {side} was not asked, since its Secrets or its address are not known"))
@@ -99,7 +96,7 @@ impl Process {
     }
 
     /// `observe::look_at_sides`.
-    pub(super) async fn look_at_sides(&self, memory: &mut Memory, ends: &Ends, now: Timestamp) -> Seen {
+    pub(super) async fn look_at_sides(&self, memory: &mut Memory, ends: &Reach, now: Timestamp) -> Seen {
         let asked: Option<Fence> = memory.fence_id.parse().ok();
         let mut standing: Sides<Option<Known<Standing>>> = Sides::default();
         for side in Side::BOTH {
@@ -134,30 +131,11 @@ impl Process {
                 }
             }
         }
-        let within = || Fault::Wait("AWS is not asked while applications wait".to_owned());
-        Seen {
-            now,
-            account: Ok(()),
-            material: Sides {
-                source: ends.source.as_ref().map(|(m, _)| m.clone()).map_err(Clone::clone),
-                target: ends.target.as_ref().map(|(m, _)| m.clone()).map_err(Clone::clone),
-            },
-            address: Sides {
-                source: ends.source.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
-                target: ends.target.as_ref().map(|(_, a)| a.clone()).map_err(Clone::clone),
-            },
-            database: Sides { source: Err(within()), target: Err(within()) },
-            standing,
-            precheck,
-            secret: None,
-            replication_login: Sides { source: Ok(()), target: Ok(()) },
-            aws: Err(within()),
-            memory: memory.seen.clone(),
-        }
+        Seen::within_a_move(now, ends.clone(), standing, precheck, memory.seen.clone())
     }
 
     /// `observe::ends`.
-    pub(super) async fn ends(&self, goal: &Goal, memory: &mut Memory, now: Timestamp) -> Ends {
+    pub(super) async fn ends(&self, goal: &Goal, memory: &mut Memory, now: Timestamp) -> Reach {
         let material = self.material(memory, now).await;
         let mut ends = Sides { source: Err(not_asked(Side::Source)), target: Err(not_asked(Side::Target)) };
         for (side, material) in [(Side::Source, material.source), (Side::Target, material.target)] {

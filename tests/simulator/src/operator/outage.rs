@@ -53,7 +53,7 @@ impl Process {
                     if step.what == MoveStep::Freeze {
                         self.stop_in_passing(goal, memory);
                     }
-                    Box::pin(self.moving(goal, &seen, memory, &ends, step)).await
+                    Box::pin(self.moving(goal, &seen, memory, step)).await
                 }
                 other => Err(Fault::Bug(format!("{} is no step of a move", other.action()))),
             };
