@@ -19,6 +19,9 @@ const TAKEOVER: Duration = Duration::from_secs(20);
 /// Once the Lease was given back.
 const HANDOVER: Duration = Duration::from_secs(3);
 
+/// What is under way when it is told to stop may take this long.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// A write outage that outlasts a takeover, so that the move is finished and not given up.
 async fn night(test: &str) -> Night {
     let patient = |object: &mut serde_json::Value| {
@@ -191,6 +194,35 @@ async fn an_api_server_that_is_gone_for_long_ends_the_operator_and_a_shorter_whi
     night.holder("none").await;
     drop(held);
     night.journey.start_operator();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.writes().await;
+    let findings = night.proved().await;
+    assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
+    night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_midst_of_a_move_waits_10_s_for_it_and_then_lets_the_next_one_go_on() {
+    let mut night = Box::pin(night("leader-stopped")).await;
+    let second = night.journey.start_beside("slipway-1", &[]);
+    until_logged(&second, "who leads").await;
+    let held = night.hold_the_marker().await;
+    night.goal("CutOver").await;
+    night.fenced().await;
+    let first = night.journey.replace_operator(second).unwrap();
+    let told = Instant::now();
+    first.signal(Signal::TERM).unwrap();
+    tokio::time::timeout(GRACE + HANDOVER, first.ended()).await.unwrap_or_else(|_| {
+        panic!("it goes on for more than {:?}\n{}", told.elapsed(), first.describe());
+    });
+    println!("a stop in the midst of a move took {:?}", told.elapsed());
+    assert!(told.elapsed() >= GRACE, "it did not wait for the move: {}", first.describe());
+    assert!(first.describe().contains("exit status: 0"), "{}", first.describe());
+    assert!(log(&first).contains("whoever leads next goes on with them"), "{}", first.describe());
+    let took = night.until_leads("slipway-1").await;
+    assert!(took <= HANDOVER, "{took:?}");
+    drop(held);
     let view = Box::pin(night.until_phase("Soaking")).await;
     assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
     night.writes().await;
