@@ -203,25 +203,25 @@ async fn an_api_server_that_is_gone_for_long_ends_the_operator_and_a_shorter_whi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_in_the_midst_of_a_move_waits_10_s_for_it_and_then_lets_the_next_one_go_on() {
+async fn a_stop_in_the_midst_of_a_move_hands_it_over_even_if_a_server_hangs() {
     let mut night = Box::pin(night("leader-stopped")).await;
     let second = night.journey.start_beside("slipway-1", &[]);
     until_logged(&second, "who leads").await;
     let held = night.hold_the_marker().await;
     night.goal("CutOver").await;
     night.fenced().await;
+    // A step that waits for this server does not end by itself soon.
+    night.journey.sandbox.target.pause().unwrap();
     let first = night.journey.replace_operator(second).unwrap();
     let told = Instant::now();
     first.signal(Signal::TERM).unwrap();
-    tokio::time::timeout(GRACE + HANDOVER, first.ended()).await.unwrap_or_else(|_| {
-        panic!("it goes on for more than {:?}\n{}", told.elapsed(), first.describe());
-    });
+    let ended = tokio::time::timeout(GRACE + HANDOVER, first.ended()).await;
+    assert!(ended.is_ok(), "it goes on: {}", first.describe());
     println!("a stop in the midst of a move took {:?}", told.elapsed());
-    assert!(told.elapsed() >= GRACE, "it did not wait for the move: {}", first.describe());
     assert!(first.describe().contains("exit status: 0"), "{}", first.describe());
-    assert!(log(&first).contains("whoever leads next goes on with them"), "{}", first.describe());
     let took = night.until_leads("slipway-1").await;
     assert!(took <= HANDOVER, "{took:?}");
+    night.journey.sandbox.target.resume().unwrap();
     drop(held);
     let view = Box::pin(night.until_phase("Soaking")).await;
     assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
