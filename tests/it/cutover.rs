@@ -118,6 +118,21 @@ impl Night {
         hold_the_marker(&self.journey.sandbox.target).await.unwrap()
     }
 
+    /// A move that stands in the fence, and goes no further until what is returned is dropped.
+    pub async fn held_in_the_fence(&self) -> tokio_postgres::Client {
+        let held = self.hold_the_marker().await;
+        self.goal("CutOver").await;
+        self.fenced().await;
+        held
+    }
+
+    /// The end, if all is proved and this side takes the writes.
+    pub async fn ends_with(mut self, writer: Side) {
+        let findings = self.proved().await;
+        assert_eq!(findings.writer(), Some(writer));
+        self.end().await;
+    }
+
     /// Ends load and probes, and compares: each acknowledged write is there once, and the intervals never met.
     pub async fn proved(&mut self) -> Findings {
         let totals = self.load.take().unwrap().stop().await;

@@ -178,9 +178,7 @@ async fn an_api_server_that_is_gone_for_long_ends_the_operator_and_a_shorter_whi
     night.writes().await;
     assert!(night.journey.operator().unwrap().is_running(), "{}", night.journey.operator_log());
 
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     let since = Instant::now();
     api_server(Signal::STOP);
     let operator = night.journey.operator().unwrap();
@@ -207,9 +205,7 @@ async fn a_stop_in_the_midst_of_a_move_hands_it_over_even_if_a_server_hangs() {
     let mut night = Box::pin(night("leader-stopped")).await;
     let second = night.journey.start_beside("slipway-1", &[]);
     until_logged(&second, "who leads").await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     // A step that waits for this server does not end by itself soon.
     night.journey.sandbox.target.pause().unwrap();
     let first = night.journey.replace_operator(second).unwrap();

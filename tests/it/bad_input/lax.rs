@@ -169,14 +169,12 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
 /// Spoilt while nobody can write: the move ends by what it began with, and the source takes writes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
-    let mut night = Box::pin(Night::begin("spoilt", |object| {
+    let night = Box::pin(Night::begin("spoilt", |object| {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
     }))
     .await;
     loosen(&night.journey).await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     let host = |host: &str| spec(json!({"source": {"endpoint": {"host": host}}}));
     night.journey.patch(NAME, host("169.254.169.254")).await.unwrap();
     night.holder("source").await;
@@ -187,7 +185,5 @@ async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
     drop(held);
     night.journey.patch(NAME, host("localhost")).await.unwrap();
     Box::pin(night.until_back()).await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }

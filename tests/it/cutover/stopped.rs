@@ -14,26 +14,20 @@ async fn a_target_that_stops_in_the_fence_gives_the_source_back() {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
     }))
     .await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     drop(held);
     night.journey.sandbox.target.kill().await.unwrap();
     night.holder("source").await;
     night.writes().await;
     night.journey.sandbox.target.restart().await.unwrap();
     Box::pin(night.until_back()).await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
-    let mut night = Box::pin(Night::begin("aborted", |_| {})).await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let night = Box::pin(Night::begin("aborted", |_| {})).await;
+    let held = night.held_in_the_fence().await;
     night.journey.patch(NAME, spec(json!({"suspend": true}))).await.unwrap();
     Box::pin(night.journey.until(NAME, "the source is the writer", |view| {
         view.status()["writer"] == "Source" && view.phase() == "Replicating"
@@ -59,18 +53,14 @@ async fn suspended_and_aborted_in_the_midst_the_source_is_the_writer() {
     night.journey.until(NAME, "GivenUp", |view| view.is("Stalled", "True", "GivenUp")).await;
     night.journey.patch(NAME, spec(json!({"attempt": 2}))).await.unwrap();
     Box::pin(night.until_phase("Soaking")).await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Target));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Target)).await;
 }
 
 /// The status is wiped in the midst of the fence: the rows tell where it stood.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_status_ends_on_one_side() {
     let mut night = Box::pin(Night::begin("wiped", |_| {})).await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     night.journey.kill_operator().await;
     let wipe = kube::api::Patch::Merge(json!({"status": null}));
     night.journey.migrations().patch_status(NAME, &kube::api::PatchParams::default(), &wipe).await.unwrap();
@@ -81,15 +71,13 @@ async fn a_wiped_status_ends_on_one_side() {
     drop(held);
     Box::pin(night.until_back()).await;
     night.writes().await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }
 
 /// A prepared transaction that appears at the fence is somebody's money: it is named, and the source is given back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_transaction_at_the_fence_is_named_and_the_source_given_back() {
-    let mut night = Box::pin(Night::begin("prepared", |_| {})).await;
+    let night = Box::pin(Night::begin("prepared", |_| {})).await;
     // It is begun while nobody looks, and prepared when the operator can't look any more: between its last check and the
     // fence, which wait for the lock that is held here.
     let source = night.journey.sandbox.source.superuser_dsn(sandbox::bank::DATABASE);
@@ -118,9 +106,7 @@ async fn a_prepared_transaction_at_the_fence_is_named_and_the_source_given_back(
         night.journey.patch(NAME, spec(json!({"attempt": 2}))).await.unwrap();
     }
     Box::pin(night.until_phase("Soaking")).await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Target));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Target)).await;
 }
 
 /// The source is restarted while it is fenced: the fence is in its catalog, and the move goes on.
@@ -130,9 +116,7 @@ async fn a_source_that_restarts_in_the_fence_stays_fenced_and_the_writer_arrives
         object["spec"]["cutover"]["maxWriteOutage"] = json!("60s");
     }))
     .await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     night.journey.sandbox.source.restart().await.unwrap();
     night.holder("none").await;
     drop(held);
@@ -152,13 +136,11 @@ async fn a_source_that_restarts_in_the_fence_stays_fenced_and_the_writer_arrives
 /// Applications take every connection that there is, the moment the fence falls: the operator holds its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_all_connections_are_used_up_the_operator_still_has_its_own() {
-    let mut night = Box::pin(Night::begin("storm", |object| {
+    let night = Box::pin(Night::begin("storm", |object| {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
     }))
     .await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     // A storm of another database's sessions, which no fence of this one touches.
     let mut storm = Vec::new();
     let dsn = night.journey.sandbox.source.superuser_dsn("postgres");
@@ -188,22 +170,18 @@ async fn when_all_connections_are_used_up_the_operator_still_has_its_own() {
     drop(held);
     Box::pin(night.until_back()).await;
     night.writes().await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }
 
 /// COMMIT hangs after it was carried out, as with a lost synchronous standby: the operator's own deadline ends the wait,
 /// and the row says what became of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_hangs_in_the_fence_ends_by_our_deadline() {
-    let mut night = Box::pin(Night::begin("hangs", |object| {
+    let night = Box::pin(Night::begin("hangs", |object| {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("10s");
     }))
     .await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     // From now on every COMMIT on the source hangs, the one that opens it again included.
     night.journey.on_source("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     night.journey.on_source("SELECT pg_reload_conf()").await;
@@ -213,19 +191,15 @@ async fn a_commit_that_hangs_in_the_fence_ends_by_our_deadline() {
     drop(held);
     night.writes().await;
     Box::pin(night.until_back()).await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }
 
 /// A deletion in the midst of the fence gives the source back first, and then removes what was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_in_the_fence_the_source_is_the_writer_and_nothing_is_left() {
-    let mut night = Box::pin(Night::begin("deleted", |_| {})).await;
+    let night = Box::pin(Night::begin("deleted", |_| {})).await;
     let before = grants(&night.journey.sandbox.source).await;
-    let held = night.hold_the_marker().await;
-    night.goal("CutOver").await;
-    night.fenced().await;
+    let held = night.held_in_the_fence().await;
     night.journey.delete(NAME).await;
     drop(held);
     night.journey.until_gone(NAME).await;
@@ -235,15 +209,13 @@ async fn deleted_in_the_fence_the_source_is_the_writer_and_nothing_is_left() {
         let slots = texts(server, "SELECT slot_name::text FROM pg_replication_slots").await;
         assert!(slots.is_empty(), "{slots:?}");
     }
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Source));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Source)).await;
 }
 
 /// While the target soaks a deletion is held, and says so; nothing changes who the writer is.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_while_soaking_it_is_held() {
-    let mut night = Box::pin(Night::begin("held", |_| {})).await;
+    let night = Box::pin(Night::begin("held", |_| {})).await;
     night.goal("CutOver").await;
     Box::pin(night.until_phase("Soaking")).await;
     night.journey.delete(NAME).await;
@@ -254,7 +226,5 @@ async fn deleted_while_soaking_it_is_held() {
     night.goal("Finish").await;
     night.journey.until_gone(NAME).await;
     night.writes().await;
-    let findings = night.proved().await;
-    assert_eq!(findings.writer(), Some(Side::Target));
-    night.end().await;
+    Box::pin(night.ends_with(Side::Target)).await;
 }
