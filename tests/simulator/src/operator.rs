@@ -48,8 +48,6 @@ struct Memory {
     address: Sides<Kept<(String, u16)>>,
     secret: Kept<Option<Place>>,
     sessions: Sides<bool>,
-    /// The goal that one version of the resource says.
-    parsed: Option<(String, Goal)>,
     logins: Sides<Option<Timestamp>>,
 }
 
@@ -63,17 +61,6 @@ impl Memory {
             self.address = Sides::default();
             self.secret = Kept::default();
         }
-    }
-
-    /// `Goal::parse`, once for each version of the resource: it depends on nothing else, and takes half of a look's time.
-    fn parse(&mut self, object: &Object) -> Result<Goal, Blocked> {
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
-        if let Some((_, goal)) = self.parsed.as_ref().filter(|(of, _)| *of == version) {
-            return Ok(goal.clone());
-        }
-        let goal = Goal::parse(object)?;
-        self.parsed = Some((version, goal.clone()));
-        Ok(goal)
     }
 }
 
@@ -321,6 +308,19 @@ impl Process {
             },
         };
         Err(slipway::database::act::kubernetes(name, &error))
+    }
+
+    /// `Goal::parse`, once for each spec: it would take half of a look's time.
+    fn parse(&self, object: &Object) -> Result<Goal, Blocked> {
+        let generation = object.metadata.generation;
+        self.sim.with(|world| {
+            if let Some((_, goal)) = world.parsed.iter().find(|(of, _)| *of == generation) {
+                return Ok(goal.as_of(object));
+            }
+            let goal = Goal::parse(object)?;
+            world.parsed.push((generation, goal.clone()));
+            Ok(goal)
+        })
     }
 
     /// The resource as its watch has it.

@@ -98,6 +98,8 @@ pub struct Tally {
     pub seeds: u64,
     /// Steps made.
     pub steps: u64,
+    /// One number for all that happened: another build that decides the same has the same.
+    pub digest: u64,
     /// Each that failed, and why.
     pub failed: Vec<(u64, String)>,
 }
@@ -130,6 +132,7 @@ pub fn sweep(first: u64, count: u64, threads: usize, mutant: Option<&'static str
                     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
                     tally.seeds += 1;
                     tally.steps += outcome.steps;
+                    tally.digest = tally.digest.wrapping_add(outcome.hash);
                     tally.failed.extend(wrong.map(|wrong| (seed, wrong)));
                     if tally.failed.len() >= enough {
                         next.store(u64::MAX / 2, Ordering::Relaxed);

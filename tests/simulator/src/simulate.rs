@@ -109,11 +109,13 @@ fn many(flags: &Flags, threads: usize) -> bool {
         println!("seed {seed}: {wrong}");
     }
     println!(
-        "{} seeds, {} steps, {:.0} s on {threads} processors, {} failed",
+        "{} seeds from {} on, {} steps, {:.0} s on {threads} processors, {} failed, {:016x}",
         tally.seeds,
+        flags.from,
         tally.steps,
         began.elapsed().as_secs_f64(),
-        tally.failed.len()
+        tally.failed.len(),
+        tally.digest
     );
     if let Some((seed, _)) = tally.failed.first() {
         one(*seed, mutant, flags.trace);

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use sandbox::certificates::Authority;
 use sandbox::world as aws;
+use slipway::database::goal::Goal;
 use slipway::postgres::Server;
 use slipway::side::{Side, Sides};
 
@@ -72,6 +73,7 @@ pub struct World {
     changed: bool,
     /// The target was fenced once.
     promised: bool,
+    reader: invariants::Reader,
     /// What happened, as far as the databases do not show it.
     pub history: History,
     /// What DMS's tasks do.
@@ -103,6 +105,8 @@ pub struct World {
     /// Wrong versions of the rules, to see that they are found out.
     pub mutant: Option<&'static str>,
     base: Sides<Server>,
+    /// What each generation of the spec says, once it was parsed.
+    pub parsed: Vec<(Option<i64>, Goal)>,
 }
 
 impl World {
@@ -132,6 +136,7 @@ impl World {
             databases: Sides { source: Database::new(Side::Source), target: Database::new(Side::Target) },
             changed: true,
             promised: false,
+            reader: invariants::Reader::default(),
             history: History::default(),
             plane: Plane::default(),
             faults: Faults::default(),
@@ -148,6 +153,7 @@ impl World {
             foreign: None,
             mutant: None,
             base: Sides { source: database::base(1), target: database::base(2) },
+            parsed: Vec::new(),
         }
     }
 
@@ -202,10 +208,14 @@ impl World {
         }
         // Before Slipway came, nobody promised anything.
         self.promised |= self.databases.target.row.is_some();
-        if self.promised
-            && let Err(violation) = invariants::check(&self.databases, &self.history)
-        {
-            self.fail(violation.invariant(), violation.words());
+        if self.promised {
+            let found = self.reader.check(&self.databases, &self.history);
+            if cfg!(test) {
+                assert_eq!(found, invariants::check(&self.databases, &self.history), "read piece by piece");
+            }
+            if let Err(violation) = found {
+                self.fail(violation.invariant(), violation.words());
+            }
         }
         let open = self.databases.target.open;
         let now = self.clock.now;

@@ -26,13 +26,13 @@ pub(super) async fn reconcile(process: &Rc<Process>, object: Object) -> Result<D
 }
 
 async fn walk(process: &Rc<Process>, mut object: Object, memory: &mut Memory) -> Result<Duration, Fault> {
-    let mut goal = match memory.parse(&object) {
+    let mut goal = match process.parse(&object) {
         Ok(goal) => goal,
         Err(blocked) => return process.refuse(&object, &blocked).await,
     };
     if memory.seen.led > goal.decided.as_ref().map(|decided| decided.epoch) {
         object = process.read().await?;
-        match memory.parse(&object) {
+        match process.parse(&object) {
             Ok(parsed) => goal = parsed,
             Err(blocked) => return process.refuse(&object, &blocked).await,
         }

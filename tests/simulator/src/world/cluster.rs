@@ -162,8 +162,8 @@ impl Cluster {
     ) -> Result<Object, kube::Error> {
         let mut object = (**self.at(version)?).clone();
         // As the server keeps it: times in whole seconds.
-        let kept = serde_json::to_value(status).unwrap_or_default();
-        object.status = serde_json::from_value(kept).unwrap_or_default();
+        let kept = serde_json::to_vec(status).unwrap_or_default();
+        object.status = serde_json::from_slice(&kept).unwrap_or_default();
         self.status_writes += 1;
         Ok(self.keep(now, object))
     }
