@@ -77,6 +77,10 @@ pub struct Process {
     begun: Micros,
     /// How far its watch is behind.
     lag: Cell<Micros>,
+    /// Which version its watch had last.
+    version: Cell<usize>,
+    /// When its watch told it that the resource is deleted, by its own clock.
+    told_of_deletion: Cell<Option<Timestamp>>,
     elector: RefCell<Elector>,
     memory: RefCell<Memory>,
     /// It ends before its next call.
@@ -137,6 +141,8 @@ impl Process {
             rate,
             begun: world.clock.now,
             lag: Cell::new(20 * MILLI),
+            version: Cell::new(0),
+            told_of_deletion: Cell::new(None),
             elector: RefCell::new(elector),
             memory: RefCell::default(),
             doomed: Cell::new(false),
@@ -228,17 +234,18 @@ impl Process {
                 Reply::Silence
             }
             Fate::Late(after) => {
-                let (sim, name) = (self.sim.clone(), point.name);
+                let (sim, name, on) = (self.sim.clone(), point.name, point.on);
                 self.sim.with(|world| {
                     world.clock.spawn(None, async move {
                         sim.sleep(after).await;
                         sim.with(|world| {
-                            // What arrives when the resource is gone can't be undone by anybody: a known limit.
-                            if world.cluster.is_over() {
-                                return;
-                            }
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
-                            counted(world);
+                            if world.cluster.is_over() {
+                                world.orphaned(counted);
+                            } else {
+                                counted(world);
+                            }
+                            world.late.push(on);
                         });
                     });
                 });
@@ -325,7 +332,15 @@ impl Process {
 
     /// The resource as its watch has it.
     fn watched(&self) -> Option<Object> {
-        self.sim.with(|world| world.cluster.seen(world.clock.now, self.lag.get()).cloned())
+        self.sim.with(|world| {
+            let now = world.clock.now;
+            let (version, object) = world.cluster.seen(now, self.lag.get(), self.version.get())?;
+            self.version.set(version);
+            if object.metadata.deletion_timestamp.is_some() && self.told_of_deletion.get().is_none() {
+                self.told_of_deletion.set(Some(stamp(now + self.skew)));
+            }
+            Some(object.clone())
+        })
     }
 }
 
@@ -345,6 +360,14 @@ impl World {
         self.trace.say(self.clock.now, || format!("operator {process} is stopped"));
         self.clock.paused.retain(|(stopped, _)| *stopped != process);
         self.clock.paused.push((process, until));
+    }
+
+    /// What arrives when the resource is gone or finished can't be undone by anybody: what it makes stays, a known limit.
+    fn orphaned<T>(&mut self, effect: impl FnOnce(&mut Self) -> T) {
+        let before = self.inventory();
+        effect(self);
+        let made = self.inventory().into_iter().filter(|item| !before.contains(item));
+        self.orphans.extend(made.map(|item| item.name));
     }
 
     /// Invariant 11, when a change is sent: nobody else may act.

@@ -11,6 +11,7 @@ use crate::journey;
 use crate::random::Random;
 use crate::world::faults::Fate;
 use crate::world::people::{Order, When};
+use crate::world::strangers::Kind;
 
 /// One seed in so many is run twice, and must happen twice in the same way.
 const TWICE: u64 = 64;
@@ -33,6 +34,8 @@ pub const MUTANTS: [(&str, &str); 11] = [
 /// What the history of a seed is made of: each seed has its own mix of troubles.
 pub fn setup(seed: u64) -> Setup {
     let mut random = Random::new(seed ^ 0x51E9_0A57);
+    // What came later draws from numbers of its own, so that a seed stays much as it was.
+    let mut further = Random::new(seed ^ 0x0B5E_9A52);
     let journeys = journey::all();
     let journey = random.pick(&journeys).clone();
     let kinds: Vec<Fate> = Fate::EACH.into_iter().filter(|_| random.permille(500)).collect();
@@ -73,7 +76,8 @@ pub fn setup(seed: u64) -> Setup {
         long: random.permille(250),
         layer: random.permille(250),
         slow: random.permille(300),
-        foreign: random.permille(60),
+        foreign: random.permille(60).then_some(*further.pick(&Kind::EACH)),
+        looks: if further.permille(1) { 1_000 } else { 0 },
         idle: 60 * SECOND,
         ..Setup::clean(journey)
     };

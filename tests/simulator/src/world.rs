@@ -4,10 +4,13 @@
 pub mod applications;
 pub mod cluster;
 pub mod faults;
+pub mod inventory;
 pub mod people;
 pub mod plane;
+pub mod strangers;
 pub mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
@@ -90,18 +93,24 @@ pub struct World {
     pub processes: Vec<std::rc::Weak<crate::operator::Process>>,
     /// Changes that operators made outside, but for heartbeats.
     pub changes: u64,
-    /// Calls by which operators made something at AWS, by name: nothing may be made twice.
-    pub made: std::collections::BTreeMap<String, i32>,
-    /// What operators deleted at AWS: the kind, and its ARN.
-    pub deleted: Vec<(String, String)>,
+    /// How often operators looked at everything.
+    pub looks: u64,
+    /// How often operators made something at AWS, by name: nothing may be made twice.
+    pub made: BTreeMap<String, usize>,
+    /// What a late call was about, for each that arrived.
+    pub late: Vec<String>,
+    /// Names of what late calls made when the resource was gone or finished.
+    pub orphans: Vec<String>,
     /// Names that AWS made lately, and when: a describe may not know them yet.
     pub young: Vec<(String, Micros)>,
     /// Whether applications still write.
     pub applications_run: bool,
     /// It was deleted with everything kept.
     pub retained: bool,
-    /// The ARN of an endpoint of somebody else.
-    pub foreign: Option<String>,
+    /// The status was lost when nothing else knew that all was finished.
+    pub lost_at_the_end: bool,
+    /// What somebody else has at AWS.
+    pub strangers: Vec<inventory::Item>,
     /// Wrong versions of the rules, to see that they are found out.
     pub mutant: Option<&'static str>,
     base: Sides<Server>,
@@ -131,7 +140,7 @@ impl World {
         Self {
             clock: Clock::default(),
             random: Random::new(seed),
-            aws: aws::World::new(config, stamp(0)),
+            aws: aws::World::new(config, stamp(strangers::LONG_AGO)),
             cluster: Cluster::default(),
             databases: Sides { source: Database::new(Side::Source), target: Database::new(Side::Target) },
             changed: true,
@@ -145,12 +154,15 @@ impl World {
             names,
             processes: Vec::new(),
             changes: 0,
-            made: std::collections::BTreeMap::new(),
-            deleted: Vec::new(),
+            looks: 0,
+            made: BTreeMap::new(),
+            late: Vec::new(),
+            orphans: Vec::new(),
             young: Vec::new(),
             applications_run: true,
             retained: false,
-            foreign: None,
+            lost_at_the_end: false,
+            strangers: Vec::new(),
             mutant: None,
             base: Sides { source: database::base(1), target: database::base(2) },
             parsed: Vec::new(),
@@ -217,22 +229,11 @@ impl World {
                 self.fail(violation.invariant(), violation.words());
             }
         }
-        let open = self.databases.target.open;
-        let now = self.clock.now;
-        if let Some((at, deleted)) = &mut self.cluster.deleted_at
-            && now - *at <= crate::operator::RELIST
-        {
-            // A watch that lags may not have told of it yet.
-            deleted.1 |= open;
-            let known = *deleted;
-            self.cluster.deleted_while = Some(known);
-        }
-        if let Some(deleted) = &self.cluster.deleted_while {
-            let open = (self.databases.source.open, self.databases.target.open);
-            let moved = open.1 && !deleted.1;
-            if moved {
-                self.fail(16, "a resource that is deleted moved the writer to the target");
-            }
+        // That it is not moved by a deletion either is seen where a step is taken.
+        let (source, target) = (&self.databases.source, &self.databases.target);
+        let given = source.row.is_some_and(|row| row.holder == Holder::Side(Side::Target));
+        if self.cluster.open_when_deleted == Some(false) && target.open && !given {
+            self.fail(16, "a resource that is deleted opened the target");
         }
     }
 
