@@ -339,7 +339,7 @@ fn settled(world: &World) -> Option<String> {
     let fits = match object.spec.goal {
         _ if !world.strangers.is_empty() => reason == "NotOurs" && !deleted,
         // Nothing but the status knew that it was the end; the source's row knows that there was one.
-        _ if world.lost_at_the_end && !deleted => matches!(reason, "OtherMigration" | "LoginRefused"),
+        _ if world.lost_at_the_end && !deleted => reason == "OtherMigration",
         _ if deleted => phase == "Soaking" && reason == "Deleting",
         Goal::Plan => phase == "Pending" && ready.is_some(),
         Goal::Replicate => {

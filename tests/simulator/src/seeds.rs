@@ -16,19 +16,46 @@ use crate::world::strangers::Kind;
 /// One seed in so many is run twice, and must happen twice in the same way.
 const TWICE: u64 = 64;
 
-/// Wrong versions of what the histories rest on; each must be found out.
-pub const MUTANTS: [(&str, &str); 11] = [
-    ("no-permit", "changes are sent without a permit"),
-    ("no-cas", "the status is written on whatever version there is"),
-    ("no-owner", "what exists at AWS is taken for our own"),
-    ("no-takeover", "the decision of an operator that is gone is carried on under its number"),
-    ("blind-marker", "the marker is taken as arrived"),
-    ("trust-fence", "the fence is taken as proved once its command succeeded"),
-    ("silence-is-success", "a change of a database that was not answered is taken as done"),
-    ("early-release", "the finalizer is removed while something is left"),
-    ("chatty", "the status is written at each look"),
-    ("leaky", "a password stands in an event"),
-    ("wrong-writer", "the status names the other writer"),
+/// A wrong version of something that the histories rest on.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// What covers for it; without that it must be found out.
+    pub covered: Option<&'static str>,
+}
+
+const fn wrong(name: &'static str, what: &'static str) -> Mutant {
+    Mutant { name, what, covered: None }
+}
+
+/// All of them.
+pub const MUTANTS: [Mutant; 12] = [
+    wrong("no-permit", "changes are sent without a permit"),
+    wrong("no-cas", "the status is written on whatever version there is"),
+    wrong("no-owner", "what exists at AWS is taken for our own"),
+    Mutant {
+        name: "no-takeover",
+        what: "the decision of an operator that is gone is carried on under its number",
+        covered: Some(
+            "every step looks at the holder in the database, and all steps under one number lead one way; \
+             to go back is another decision, with a number above (the search's O09)",
+        ),
+    },
+    Mutant {
+        name: "blind-marker",
+        what: "the marker is taken as arrived",
+        covered: Some("the comparison of all rows finds what is missing, and the attempt is given up"),
+    },
+    wrong("deaf", "nobody listens to people in the midst of a move"),
+    wrong("trust-fence", "the fence is taken as proved once its command succeeded"),
+    wrong("silence-is-success", "a change of a database that was not answered is taken as done"),
+    wrong("early-release", "the finalizer is removed while something is left"),
+    wrong("chatty", "the status is written at each look"),
+    wrong("leaky", "a password stands in an event"),
+    wrong("wrong-writer", "the status names the other writer"),
 ];
 
 /// What the history of a seed is made of: each seed has its own mix of troubles.

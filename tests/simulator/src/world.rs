@@ -230,11 +230,15 @@ impl World {
             }
         }
         // That it is not moved by a deletion either is seen where a step is taken.
-        let (source, target) = (&self.databases.source, &self.databases.target);
-        let given = source.row.is_some_and(|row| row.holder == Holder::Side(Side::Target));
-        if self.cluster.open_when_deleted == Some(false) && target.open && !given {
+        let given = self.holds(Side::Source, Side::Target);
+        if self.cluster.open_when_deleted == Some(false) && self.databases.target.open && !given {
             self.fail(16, "a resource that is deleted opened the target");
         }
+    }
+
+    /// Whether the row of `side` says that `holder` is the writer.
+    pub fn holds(&self, side: Side, holder: Side) -> bool {
+        self.database(side).row.is_some_and(|row| row.holder == Holder::Side(holder))
     }
 
     /// Which side takes applications' writes.

@@ -19,7 +19,7 @@ use slipway::side::Side;
 
 use super::{Memory, Process, tell_watches};
 use crate::clock::{MILLI, SECOND};
-use crate::database::{Database, Entry, Guard, Holder, Refused, SlotName, WriteId};
+use crate::database::{Database, Entry, Guard, Refused, SlotName, WriteId};
 use crate::world::cluster::Object;
 use crate::world::{CANARY, World, stamp};
 
@@ -307,12 +307,11 @@ impl Process {
             }
             MoveStep::Promote => {
                 let told = self.told_of_deletion.get().is_some_and(|at| at <= seen.now);
-                let given = self
-                    .sim
-                    .with(|world| world.database(from).row.is_some_and(|row| row.holder == Holder::Side(to)));
-                if (told || goal.deletion.is_some()) && !given {
-                    self.sim.with(|world| world.fail(16, "a resource that is deleted moves the writer"));
-                }
+                self.sim.with(|world| {
+                    if (told || goal.deletion.is_some()) && !world.holds(from, to) {
+                        world.fail(16, "a resource that is deleted moves the writer");
+                    }
+                });
                 let timeline = match seen.standing.get(from) {
                     Some(Ok(standing)) => u8::try_from(standing.timeline).unwrap_or(0),
                     Some(Err(fault)) => return Err(fault.clone()),
