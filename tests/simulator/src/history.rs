@@ -300,11 +300,20 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
     if until(sim, scheduler, now + setup.idle, |_| false) == Ended::Violated {
         return false;
     }
-    // Where nothing is left, nobody looks.
-    let last = now + 1_000 * 600 * SECOND;
-    let enough = |world: &mut World| world.looks >= looks + setup.looks || world.cluster.newest().is_none();
-    if until(sim, scheduler, last, enough) == Ended::Violated {
-        return false;
+    if setup.looks > 0 {
+        let enough = |world: &mut World| {
+            // Where nothing is left, nobody looks.
+            world.looks >= looks + setup.looks || world.cluster.newest().is_none()
+        };
+        let last = now + setup.idle + i64::try_from(setup.looks).unwrap_or(0) * 60 * SECOND;
+        match until(sim, scheduler, last, enough) {
+            Ended::Wanted => {}
+            Ended::TooLate => {
+                sim.with(|world| world.fail(12, "at rest it is looked at less than once in a minute"));
+                return false;
+            }
+            Ended::Violated => return false,
+        }
     }
     sim.with(|world| {
         // The status of a migration that follows is refreshed every 5 minutes.

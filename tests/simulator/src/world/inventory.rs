@@ -25,11 +25,11 @@ impl World {
         self.existing().into_iter().map(|(item, _)| item).collect()
     }
 
-    /// What is left, in words that do not depend on the way.
+    /// What is left, in words that do not depend on the way; without what arrived when nobody was there to undo it.
     pub fn left(&mut self) -> String {
         let existing = self.existing();
-        let words: Vec<String> =
-            existing.into_iter().map(|(item, status)| format!("{}{status}", item.name)).collect();
+        let kept = existing.iter().filter(|(item, _)| !self.orphans.contains(&item.name));
+        let words: Vec<String> = kept.map(|(item, status)| format!("{}{status}", item.name)).collect();
         format!("{}; AWS: {}", self.rows(), words.join(", "))
     }
 
