@@ -433,3 +433,16 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
     }
     world.violation.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_rest_a_thousand_looks_change_nothing() {
+        for journey in journey::all() {
+            let outcome = run(&Setup { looks: 1_000, ..Setup::clean(journey.clone()) });
+            assert_eq!(outcome.violation, None, "{}", journey.name);
+        }
+    }
+}

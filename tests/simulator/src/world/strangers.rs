@@ -197,3 +197,27 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::history::{Setup, run};
+    use crate::journey;
+
+    #[test]
+    fn what_somebody_else_has_is_left_alone_and_named() {
+        let journey = journey::all().into_iter().find(|journey| journey.name == "replicate").unwrap();
+        for kind in Kind::EACH {
+            for slow in [false, true] {
+                let setup = Setup { foreign: Some(kind), slow, ..Setup::clean(journey.clone()) };
+                let outcome = run(&setup);
+                assert_eq!(outcome.violation, None, "{kind:?}");
+                assert!(outcome.end.ends_with(" stalled"), "{kind:?}: {}", outcome.end);
+                let taken = run(&Setup { mutant: Some("no-owner"), ..setup });
+                assert!(taken.violation.is_some(), "{kind:?} may be taken");
+            }
+        }
+    }
+}
