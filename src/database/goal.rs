@@ -259,8 +259,7 @@ impl Goal {
             reach: spec.goal,
             suspended: spec.suspend.unwrap_or(false),
             deletion: object.metadata.deletion_timestamp.as_ref().map(|_| spec.deletion_policy),
-            claimed: object.finalizers().iter().any(|f| f == FINALIZER)
-                && object.status.as_ref().is_some_and(|s| s.provisioned_at.is_some()),
+            claimed: is_claimed(object),
             names: Names::new(&name, &spec.environment_suffix),
             sides: Sides {
                 source: SideGoal {
@@ -301,17 +300,24 @@ impl Goal {
         })
     }
 
+    /// The same spec, and what the resource says now beside it.
+    #[must_use]
+    pub fn as_of(&self, object: &DatabaseMigration) -> Self {
+        let status = object.status.as_ref();
+        Self {
+            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| object.spec.deletion_policy),
+            claimed: is_claimed(object),
+            latch: writer::latch(status),
+            decided: writer::decided(status),
+            ..self.clone()
+        }
+    }
+
     /// What a move that has begun goes on by when its spec became one that can't be used: by the spec that it began with, and
     /// by what the resource's status says now. To leave the fence standing until a person comes would be worse.
     #[must_use]
     pub fn in_the_midst(&self, object: &DatabaseMigration) -> Option<Self> {
-        let status = object.status.as_ref();
-        let goal = Self {
-            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| object.spec.deletion_policy),
-            latch: writer::latch(status),
-            decided: writer::decided(status),
-            ..self.clone()
-        };
+        let goal = Self { claimed: self.claimed, ..self.as_of(object) };
         let same = object.uid().is_some_and(|uid| uid == goal.migration.uid);
         (same && self.is_moving()).then_some(goal)
     }
@@ -355,6 +361,11 @@ impl Goal {
     pub fn lag_threshold(&self) -> SignedDuration {
         self.alarms.as_ref().map_or(SignedDuration::from_secs(60), |alarms| alarms.lag_threshold)
     }
+}
+
+fn is_claimed(object: &DatabaseMigration) -> bool {
+    object.finalizers().iter().any(|f| f == FINALIZER)
+        && object.status.as_ref().is_some_and(|s| s.provisioned_at.is_some())
 }
 
 /// When something is due, given when it last happened.

@@ -15,14 +15,14 @@ use crate::side::Side;
 /// Everything in the way; or `Err` with what could not be learned, which is no verdict at all.
 pub fn assess(goal: &Goal, seen: &Seen) -> Result<Vec<Blocked>, String> {
     let mut found = Findings::default();
+    // A side whose Secret or address is missing was not asked; its own finding says why.
+    let was_asked = |side: Side| seen.material.get(side).is_ok() && seen.address.get(side).is_ok();
     found.known(&seen.account);
     for side in Side::BOTH {
         found.known(seen.material.get(side));
         found.known(seen.address.get(side));
-        // A side whose Secret or address is missing was not asked; its own finding says why.
-        if seen.material.get(side).is_ok() && seen.address.get(side).is_ok() {
+        if was_asked(side) {
             found.known(seen.database.get(side));
-            found.known(seen.replication_login.get(side));
         }
     }
     found.known(&seen.aws);
@@ -36,9 +36,16 @@ pub fn assess(goal: &Goal, seen: &Seen) -> Result<Vec<Blocked>, String> {
             );
         }
     }
-    if let (Ok(source), Ok(target)) = (&seen.database.source, &seen.database.target) {
-        let started = seen.aws.as_ref().is_ok_and(has_started);
+    let both = (&seen.database.source, &seen.database.target);
+    if let (Ok(source), Ok(target)) = both {
         identity(goal, source, target, &mut found);
+    }
+    // Whose a database is comes first: a login to one that was carried away is not to be mended.
+    for side in Side::BOTH.into_iter().filter(|side| was_asked(*side)) {
+        found.known(seen.replication_login.get(side));
+    }
+    if let (Ok(source), Ok(target)) = both {
+        let started = seen.aws.as_ref().is_ok_and(has_started);
         source_fit(source, started, &mut found);
         target_fit(goal, seen, source, target, &mut found);
     }

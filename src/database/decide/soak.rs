@@ -10,7 +10,7 @@ use crate::database::decide::{
 };
 use crate::database::goal::{Decided, Goal, Intent};
 use crate::database::seen::Seen;
-use crate::fault::Blocked;
+use crate::fault::{Blocked, Fault};
 use crate::postgres::{Holder, Record, Server, Token};
 use crate::side::Side;
 
@@ -45,6 +45,15 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen) -> Decision {
         decision(None, State::Stalled(blocked), next, LookAgain::Steady)
     };
     let ready = |next: &str| {
+        // The target's row says who the writer is; that nobody writes to the source too, the source alone can tell.
+        match &seen.database.source {
+            Ok(_) => {}
+            Err(Fault::Blocked(blocked)) => return stalled(blocked.clone()),
+            Err(fault) => {
+                let state = State::Uncertain(fault.message().to_owned());
+                return decision(None, state, "looking again at the source".to_owned(), LookAgain::Soon);
+            }
+        }
         let message = "The target is the writer; the source is fenced".to_owned();
         decision(None, State::Ready { reason: Reason::Soaking, message }, next.to_owned(), LookAgain::Steady)
     };

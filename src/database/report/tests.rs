@@ -9,6 +9,7 @@ use crate::database::decide::scene::Scene;
 use crate::database::outage::Spans;
 use crate::database::seen::Verified;
 use crate::fault::{Blocked, Fault};
+use crate::postgres::{Holder, Record};
 use crate::side::Side;
 
 /// How a scene is bent.
@@ -201,4 +202,29 @@ fn a_lost_status_does_not_hide_the_writer() {
     assert_eq!(report(&scene, &DatabaseMigrationStatus::default()).writer.as_deref(), Some("Source"));
     let fresh = Scene::fresh();
     assert_eq!(report(&fresh, &DatabaseMigrationStatus::default()).writer, None);
+}
+
+/// Whether anybody writes to the source as well, the target does not know.
+#[test]
+fn while_soaking_nothing_is_ready_that_could_not_be_seen() {
+    let mut scene = Scene::replicating();
+    scene.goal.reach = crate::api::database::Goal::CutOver;
+    scene.aws().task = None;
+    for side in Side::BOTH {
+        let server = scene.on(side);
+        server.writers = if side == Side::Target { vec!["payments_app".into()] } else { Vec::new() };
+        if let Record::Present { token, .. } = &mut server.record {
+            token.holder = Holder::Side(Side::Target);
+        }
+    }
+    let said = |scene: &Scene| {
+        let status = report(scene, &DatabaseMigrationStatus::default());
+        (status.phase.clone(), status.writer.clone(), truth(&status, READY).to_owned())
+    };
+    let (soaking, target) = (Some("Soaking".to_owned()), Some("Target".to_owned()));
+    assert_eq!(said(&scene), (soaking.clone(), target, "True".to_owned()));
+    scene.seen.database.source = Err(Fault::Again("no answer".into()));
+    assert_eq!(said(&scene), (soaking.clone(), Some("Unknown".to_owned()), "Unknown".to_owned()));
+    scene.seen.database.source = Err(Fault::blocked(Reason::Unreachable, "no answer", "mend it"));
+    assert_eq!(said(&scene), (soaking, Some("Unknown".to_owned()), "False".to_owned()));
 }

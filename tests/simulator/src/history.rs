@@ -1,6 +1,6 @@
 //! One history: a journey, with what goes wrong in it, to its end; and what must hold there.
 
-use sandbox::world::{Call, Delays, Reply, cloudwatch, dms};
+use sandbox::world::Delays;
 use slipway::api::database::Goal;
 use slipway::side::Side;
 
@@ -10,6 +10,7 @@ use crate::journey::{self, Journey};
 use crate::operator;
 use crate::world::faults::{Fate, Point};
 use crate::world::people::{self, Order, When};
+use crate::world::strangers::Kind;
 use crate::world::{CANARY, Violation, World, applications, plane};
 
 /// Within this time after the last fault and the last order the end is reached.
@@ -45,8 +46,10 @@ pub struct Setup {
     pub slow: bool,
     /// For how long it is watched at the end that nothing more is changed.
     pub idle: Micros,
-    /// Somebody else has an endpoint of the name that ours would have.
-    pub foreign: bool,
+    /// So often it must be looked at meanwhile.
+    pub looks: u64,
+    /// Somebody else has something of a name that ours would have.
+    pub foreign: Option<Kind>,
     /// A wrong version of a rule.
     pub mutant: Option<&'static str>,
     /// The story is told.
@@ -71,8 +74,9 @@ impl Setup {
             long: false,
             layer: false,
             slow: false,
-            foreign: false,
+            foreign: None,
             idle: 120 * SECOND,
+            looks: 0,
             mutant: None,
             told: false,
             listed: false,
@@ -113,7 +117,7 @@ pub fn run(setup: &Setup) -> Outcome {
         "stopped at the violation".clone_into(&mut end);
     }
     sim.with(|world| {
-        let left = if done { left(world) } else { String::new() };
+        let left = if done { world.left() } else { String::new() };
         Outcome {
             violation: world.violation.clone(),
             end,
@@ -154,8 +158,8 @@ fn begin(setup: &Setup) -> Sim {
         );
         world.aws.keep_secret("payments", &value);
     }
-    if setup.foreign {
-        world.foreign = foreign(&mut world);
+    if let Some(kind) = setup.foreign {
+        world.somebody_has(kind);
     }
     match journey::manifest(setup.journey.goal, setup.journey.secret) {
         Ok(object) => world.cluster.create(0, object),
@@ -183,36 +187,6 @@ fn begin(setup: &Setup) -> Sim {
         }
     });
     sim
-}
-
-/// An endpoint of another migration, under a name that ours would have.
-fn foreign(world: &mut World) -> Option<String> {
-    let call = dms::CreateEndpoint {
-        endpoint_identifier: "dms-endpoint-source-payments-db-dev".to_owned(),
-        endpoint_type: "source".to_owned(),
-        engine_name: "postgres".to_owned(),
-        username: Some("other".to_owned()),
-        password: Some("other".to_owned()),
-        server_name: Some("other.example".to_owned()),
-        port: Some(5432),
-        database_name: Some("other".to_owned()),
-        extra_connection_attributes: None,
-        kms_key_id: None,
-        tags: vec![dms::Tag {
-            key: slipway::aws::UID_TAG.to_owned(),
-            value: "another".to_owned(),
-            resource_arn: None,
-        }],
-        certificate_arn: None,
-        ssl_mode: None,
-        settings: serde_json::Map::new(),
-        resource_identifier: None,
-    };
-    let now = world.now();
-    match world.aws.call(Call::Dms(dms::Call::CreateEndpoint(Box::new(call))), now) {
-        Ok(Reply::Dms(dms::Reply::Endpoint(view))) => Some(view.endpoint_arn),
-        _ => None,
-    }
 }
 
 /// Stops an operator for a while, now and then.
@@ -318,14 +292,32 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
     if until(sim, scheduler, now + 100 * SECOND, |_| false) == Ended::Violated {
         return false;
     }
-    let (now, changes, writes) =
-        sim.with(|world| (world.clock.now, world.changes, world.cluster.status_writes));
+    let (now, changes, writes, looks) = sim.with(|world| {
+        // So long that their writes would be too many to number.
+        world.applications_run &= setup.looks == 0;
+        (world.clock.now, world.changes, world.cluster.status_writes, world.looks)
+    });
     if until(sim, scheduler, now + setup.idle, |_| false) == Ended::Violated {
         return false;
     }
+    if setup.looks > 0 {
+        let enough = |world: &mut World| {
+            // Where nothing is left, nobody looks.
+            world.looks >= looks + setup.looks || world.cluster.newest().is_none()
+        };
+        let last = now + setup.idle + i64::try_from(setup.looks).unwrap_or(0) * 60 * SECOND;
+        match until(sim, scheduler, last, enough) {
+            Ended::Wanted => {}
+            Ended::TooLate => {
+                sim.with(|world| world.fail(12, "at rest it is looked at less than once in a minute"));
+                return false;
+            }
+            Ended::Violated => return false,
+        }
+    }
     sim.with(|world| {
         // The status of a migration that follows is refreshed every 5 minutes.
-        let allowed = 1 + u64::try_from(setup.idle / (300 * SECOND)).unwrap_or(0);
+        let allowed = 1 + u64::try_from((world.clock.now - now) / (300 * SECOND)).unwrap_or(0);
         let (more, written) = (world.changes - changes, world.cluster.status_writes - writes);
         if written > allowed {
             world.fail(12, format!("{written} writes of the status at rest"));
@@ -354,7 +346,9 @@ fn settled(world: &World) -> Option<String> {
     let aborted = object.spec.abort_attempt.is_some_and(|abort| abort >= object.spec.attempt);
     let deleted = object.metadata.deletion_timestamp.is_some();
     let fits = match object.spec.goal {
-        _ if world.foreign.is_some() => reason == "NotOurs" && !deleted,
+        _ if !world.strangers.is_empty() => reason == "NotOurs" && !deleted,
+        // Nothing but the status knew that it was the end; the source's row knows that there was one.
+        _ if world.lost_at_the_end && !deleted => reason == "OtherMigration",
         _ if deleted => phase == "Soaking" && reason == "Deleting",
         Goal::Plan => phase == "Pending" && ready.is_some(),
         Goal::Replicate => {
@@ -396,24 +390,22 @@ fn stand(world: &World) -> String {
 
 /// What must hold at the end, and can't be seen in each state.
 fn at_the_end(world: &mut World, end: &str) -> bool {
-    let mut inventory = inventory(world);
-    if let Some(arn) = world.foreign.clone() {
-        let now = world.now();
-        let call = dms::Call::DescribeEndpoints(dms::Describe::one("endpoint-arn", &arn));
-        match world.aws.call(Call::Dms(call), now) {
-            Ok(Reply::Dms(dms::Reply::Endpoints(page)))
-                if page.items.iter().any(|item| item.server_name == "other.example") =>
-            {
-                inventory.retain(|name| name != "dms-endpoint-source-payments-db-dev");
-            }
-            _ => world.fail(10, "an endpoint of somebody else was changed or deleted"),
+    let mut inventory = world.inventory();
+    for theirs in world.strangers.clone() {
+        if inventory.contains(&theirs) {
+            inventory.retain(|item| *item != theirs);
+        } else {
+            world.fail(10, format!("what is somebody else's was changed or deleted: {theirs:?}"));
         }
     }
+    // What arrived when nobody was there any more to undo it: a known limit.
+    inventory.retain(|item| !world.orphans.contains(&item.name));
     let deleted = end == "gone";
     let retained = world.retained;
     if (deleted || end.starts_with("Finished")) && !retained {
         if !inventory.is_empty() {
-            world.fail(9, format!("left behind at AWS: {}", inventory.join(", ")));
+            let names: Vec<_> = inventory.into_iter().map(|item| item.name).collect();
+            world.fail(9, format!("left behind at AWS: {}", names.join(", ")));
         }
         for side in Side::BOTH {
             let database = world.database(side);
@@ -422,9 +414,9 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
             }
         }
     }
-    // A late create may come after the deletion of what was made instead; then it is deleted, too.
-    let removed = i32::try_from(world.deleted.len()).unwrap_or(i32::MAX);
-    if let Some((name, times)) = world.made.iter().find(|(_, times)| **times > 1 + removed) {
+    // A create that arrives late may come after the deletion of what was made instead; then it is deleted, too.
+    let late = |name: &String| world.late.iter().filter(|late| *late == name).count();
+    if let Some((name, times)) = world.made.iter().find(|(name, times)| **times > 1 + late(name)) {
         let words = format!("{name} was made {times} times");
         world.fail(9, words);
     }
@@ -442,54 +434,15 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
     world.violation.is_none()
 }
 
-/// What is left, in words that do not depend on the way.
-fn left(world: &mut World) -> String {
-    format!("{}; AWS: {}", world.rows(), inventory(world).join(", "))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Everything that exists at AWS.
-fn inventory(world: &mut World) -> Vec<String> {
-    let now = world.now();
-    let mut found = Vec::new();
-    let calls = [
-        dms::Call::DescribeReplicationSubnetGroups(dms::Describe::default()),
-        dms::Call::DescribeReplicationInstances(dms::Describe::default()),
-        dms::Call::DescribeCertificates(dms::Describe::default()),
-        dms::Call::DescribeEndpoints(dms::Describe::default()),
-        dms::Call::DescribeReplicationTasks(dms::DescribeReplicationTasks::default()),
-    ];
-    for call in calls {
-        match world.aws.call(Call::Dms(call), now) {
-            Ok(Reply::Dms(dms::Reply::SubnetGroups(page))) => {
-                found.extend(page.items.into_iter().map(|item| item.replication_subnet_group_identifier));
-            }
-            Ok(Reply::Dms(dms::Reply::Instances(page))) => {
-                found.extend(page.items.into_iter().map(|item| item.replication_instance_identifier));
-            }
-            Ok(Reply::Dms(dms::Reply::Certificates(page))) => {
-                found.extend(page.items.into_iter().map(|item| item.certificate_identifier));
-            }
-            Ok(Reply::Dms(dms::Reply::Endpoints(page))) => {
-                found.extend(page.items.into_iter().map(|item| item.endpoint_identifier));
-            }
-            Ok(Reply::Dms(dms::Reply::Tasks(page))) => found.extend(
-                page.items
-                    .into_iter()
-                    .map(|item| format!("{} {}", item.replication_task_identifier, item.status)),
-            ),
-            _ => {}
+    #[test]
+    fn at_rest_a_thousand_looks_change_nothing() {
+        for journey in journey::all() {
+            let outcome = run(&Setup { looks: 1_000, ..Setup::clean(journey.clone()) });
+            assert_eq!(outcome.violation, None, "{}", journey.name);
         }
     }
-    let alarms = cloudwatch::DescribeAlarms {
-        names: Vec::new(),
-        name_prefix: None,
-        state: None,
-        max_records: None,
-        next_token: None,
-    };
-    let call = Call::CloudWatch(cloudwatch::Call::DescribeAlarms(alarms));
-    if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(page))) = world.aws.call(call, now) {
-        found.extend(page.alarms.into_iter().map(|alarm| alarm.settings.name));
-    }
-    found
 }

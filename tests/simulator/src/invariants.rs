@@ -2,7 +2,7 @@
 
 use slipway::side::Sides;
 
-use crate::database::{Database, Entry, Holder, Stage, WriteId};
+use crate::database::{Database, Entry, Fence, Holder, Stage, WriteId};
 
 /// What happened, as far as the two databases do not show it themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,65 +80,140 @@ impl Violation {
 
 /// Checks the pair of databases: invariants 1 to 4, and 15 as far as databases show it.
 pub fn check(sides: &Sides<Database>, history: &History) -> Result<(), Violation> {
-    let (source, target) = (&sides.source, &sides.target);
-    if source.accepts_writes() && target.accepts_writes() {
-        return Err(Violation::TwoWriters);
-    }
-    if [source, target].iter().any(|side| side.open && side.replication_may_write()) {
-        return Err(Violation::WritesAndReplication);
-    }
-    let given = source.row.map(|row| row.holder) == Some(Holder::Side(target.side));
-    if source.row.is_some() && target.row.is_some() && target.open && !given {
-        return Err(Violation::OpenedWithoutTheRole);
-    }
-    for side in [source, target] {
-        let mut writes = Ids::default();
-        if !side.writes().all(|id| writes.insert(id)) {
-            return Err(Violation::WriteTwice);
-        }
-        if side.open && !history.acknowledged.iter().all(|id| writes.has(*id)) {
-            return Err(Violation::WriteLost);
-        }
-    }
-    if target.open && given && !history.finish_ordered && !history.way_back_lost && !way_back(sides) {
-        return Err(Violation::NoWayBack);
-    }
-    if let Some(row) = source.row
-        && row.holder != Holder::Side(source.side)
-        && let Some(fence) = row.fence
-        && let Some(at) = source.log.iter().position(|entry| *entry == Entry::Marker(fence))
-    {
-        let behind = source.log[at..].iter().any(|entry| matches!(entry, Entry::Write(_)));
-        let could = !source.prepared.is_empty()
-            || source.sessions.iter().any(|session| matches!(session.stage, Stage::Wrote(_)));
-        if behind || could {
-            return Err(Violation::FenceNotProved);
-        }
-    }
-    if given {
-        let there: Ids = target.writes().collect();
-        if source.writes().any(|id| !there.has(id)) {
-            return Err(Violation::NotDrained);
-        }
-    }
-    Ok(())
+    Reader::default().check(sides, history)
 }
 
-/// The slot of the way back is there and keeps every write that an application made on the target.
-fn way_back(sides: &Sides<Database>) -> bool {
-    let (source, target) = (&sides.source, &sides.target);
-    let Some(slot) = target.back.filter(|_| target.back_is_usable()) else { return false };
-    let Some(begins) = source.row.and_then(|row| row.reverse) else { return false };
-    let there: Ids = source.writes().collect();
-    let own = target
-        .log
-        .iter()
-        .position(|entry| matches!(entry, Entry::Write(id) if !there.has(*id)))
-        .unwrap_or(target.log.len());
-    slot.position <= begins && usize::from(begins) <= own
+/// Checks the same pair again and again, as it grows: of each log it reads what came since the last time. An entry that was
+/// read may become another one, as markers do when their table is dropped, but a write stays a write.
+#[derive(Default)]
+pub struct Reader {
+    sides: Sides<Ledger>,
+    /// So much of the source's log was found on the target.
+    drained: usize,
+    /// So much of the target's log was found on the source.
+    shared: usize,
 }
 
-/// A set of writes. Their numbers are small, and this is asked after every step.
+/// What a log holds, as far as it was read.
+#[derive(Default)]
+struct Ledger {
+    read: usize,
+    /// The writes that the tables hold: those since they were last emptied.
+    writes: Ids,
+    /// Where those begin.
+    begins: usize,
+    /// Of all that was acknowledged, so much was found here since then.
+    acknowledged: usize,
+    /// The last write of all.
+    last_write: Option<usize>,
+    /// Where markers are.
+    markers: Vec<usize>,
+}
+
+impl Ledger {
+    /// False if a write is there twice.
+    fn read(&mut self, log: &[Entry]) -> bool {
+        for (at, entry) in log.iter().enumerate().skip(self.read) {
+            match entry {
+                Entry::Write(id) => {
+                    if !self.writes.insert(*id) {
+                        return false;
+                    }
+                    self.last_write = Some(at);
+                }
+                Entry::Marker(_) => self.markers.push(at),
+                Entry::Beat(_) => {}
+                Entry::Truncate => {
+                    self.writes = Ids::default();
+                    self.begins = at + 1;
+                    self.acknowledged = 0;
+                }
+            }
+        }
+        self.read = log.len();
+        true
+    }
+
+    fn marker(&self, log: &[Entry], fence: Fence) -> Option<usize> {
+        self.markers.iter().copied().find(|at| log[*at] == Entry::Marker(fence))
+    }
+}
+
+impl Reader {
+    /// As [`check`].
+    pub fn check(&mut self, sides: &Sides<Database>, history: &History) -> Result<(), Violation> {
+        let (source, target) = (&sides.source, &sides.target);
+        if source.accepts_writes() && target.accepts_writes() {
+            return Err(Violation::TwoWriters);
+        }
+        if [source, target].iter().any(|side| side.open && side.replication_may_write()) {
+            return Err(Violation::WritesAndReplication);
+        }
+        let given = source.row.map(|row| row.holder) == Some(Holder::Side(target.side));
+        if source.row.is_some() && target.row.is_some() && target.open && !given {
+            return Err(Violation::OpenedWithoutTheRole);
+        }
+        for (database, ledger) in [(source, &mut self.sides.source), (target, &mut self.sides.target)] {
+            let emptied = ledger.begins;
+            if !ledger.read(&database.log) {
+                return Err(Violation::WriteTwice);
+            }
+            if ledger.begins != emptied {
+                (self.drained, self.shared) = (0, 0);
+            }
+            while database.open
+                && let Some(id) = history.acknowledged.get(ledger.acknowledged)
+            {
+                if !ledger.writes.has(*id) {
+                    return Err(Violation::WriteLost);
+                }
+                ledger.acknowledged += 1;
+            }
+        }
+        let ordered = history.finish_ordered || history.way_back_lost;
+        if target.open && given && !ordered && !self.way_back(sides) {
+            return Err(Violation::NoWayBack);
+        }
+        if let Some(row) = source.row
+            && row.holder != Holder::Side(source.side)
+            && let Some(fence) = row.fence
+            && let Some(at) = self.sides.source.marker(&source.log, fence)
+        {
+            let behind = self.sides.source.last_write.is_some_and(|write| write > at);
+            let could = !source.prepared.is_empty()
+                || source.sessions.iter().any(|session| matches!(session.stage, Stage::Wrote(_)));
+            if behind || could {
+                return Err(Violation::FenceNotProved);
+            }
+        }
+        if given {
+            let there = &self.sides.target.writes;
+            self.drained = self.drained.max(self.sides.source.begins);
+            self.drained = found(&source.log, self.drained, there);
+            if self.drained < source.log.len() {
+                return Err(Violation::NotDrained);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot of the way back is there and keeps every write that an application made on the target.
+    fn way_back(&mut self, sides: &Sides<Database>) -> bool {
+        let (source, target) = (&sides.source, &sides.target);
+        let Some(slot) = target.back.filter(|_| target.back_is_usable()) else { return false };
+        let Some(begins) = source.row.and_then(|row| row.reverse) else { return false };
+        self.shared = found(&target.log, self.shared, &self.sides.source.writes);
+        slot.position <= begins && usize::from(begins) <= self.shared
+    }
+}
+
+/// The first place from `from` on with a write that is not in the set; the end, if there is none.
+fn found(log: &[Entry], from: usize, writes: &Ids) -> usize {
+    let strange = |entry: &Entry| matches!(entry, Entry::Write(id) if !writes.has(*id));
+    log[from..].iter().position(strange).map_or(log.len(), |at| from + at)
+}
+
+/// A set of writes, whose numbers are small.
 #[derive(Default)]
 struct Ids(Vec<u64>);
 
@@ -156,15 +231,5 @@ impl Ids {
 
     fn has(&self, id: WriteId) -> bool {
         self.0.get(usize::from(id / 64)).is_some_and(|word| word & (1 << (id % 64)) != 0)
-    }
-}
-
-impl FromIterator<WriteId> for Ids {
-    fn from_iter<I: IntoIterator<Item = WriteId>>(writes: I) -> Self {
-        let mut ids = Self::default();
-        for id in writes {
-            ids.insert(id);
-        }
-        ids
     }
 }

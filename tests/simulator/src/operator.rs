@@ -48,8 +48,6 @@ struct Memory {
     address: Sides<Kept<(String, u16)>>,
     secret: Kept<Option<Place>>,
     sessions: Sides<bool>,
-    /// The goal that one version of the resource says.
-    parsed: Option<(String, Goal)>,
     logins: Sides<Option<Timestamp>>,
 }
 
@@ -63,17 +61,6 @@ impl Memory {
             self.address = Sides::default();
             self.secret = Kept::default();
         }
-    }
-
-    /// `Goal::parse`, once for each version of the resource: it depends on nothing else, and takes half of a look's time.
-    fn parse(&mut self, object: &Object) -> Result<Goal, Blocked> {
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
-        if let Some((_, goal)) = self.parsed.as_ref().filter(|(of, _)| *of == version) {
-            return Ok(goal.clone());
-        }
-        let goal = Goal::parse(object)?;
-        self.parsed = Some((version, goal.clone()));
-        Ok(goal)
     }
 }
 
@@ -90,6 +77,10 @@ pub struct Process {
     begun: Micros,
     /// How far its watch is behind.
     lag: Cell<Micros>,
+    /// Which version its watch had last.
+    version: Cell<usize>,
+    /// When its watch told it that the resource is deleted, by its own clock.
+    told_of_deletion: Cell<Option<Timestamp>>,
     elector: RefCell<Elector>,
     memory: RefCell<Memory>,
     /// It ends before its next call.
@@ -150,6 +141,8 @@ impl Process {
             rate,
             begun: world.clock.now,
             lag: Cell::new(20 * MILLI),
+            version: Cell::new(0),
+            told_of_deletion: Cell::new(None),
             elector: RefCell::new(elector),
             memory: RefCell::default(),
             doomed: Cell::new(false),
@@ -241,17 +234,18 @@ impl Process {
                 Reply::Silence
             }
             Fate::Late(after) => {
-                let (sim, name) = (self.sim.clone(), point.name);
+                let (sim, name, on) = (self.sim.clone(), point.name, point.on);
                 self.sim.with(|world| {
                     world.clock.spawn(None, async move {
                         sim.sleep(after).await;
                         sim.with(|world| {
-                            // What arrives when the resource is gone can't be undone by anybody: a known limit.
-                            if world.cluster.is_over() {
-                                return;
-                            }
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
-                            counted(world);
+                            if world.cluster.is_over() {
+                                world.orphaned(counted);
+                            } else {
+                                counted(world);
+                            }
+                            world.late.push(on);
                         });
                     });
                 });
@@ -323,9 +317,30 @@ impl Process {
         Err(slipway::database::act::kubernetes(name, &error))
     }
 
+    /// `Goal::parse`, once for each spec: it would take half of a look's time.
+    fn parse(&self, object: &Object) -> Result<Goal, Blocked> {
+        let generation = object.metadata.generation;
+        self.sim.with(|world| {
+            if let Some((_, goal)) = world.parsed.iter().find(|(of, _)| *of == generation) {
+                return Ok(goal.as_of(object));
+            }
+            let goal = Goal::parse(object)?;
+            world.parsed.push((generation, goal.clone()));
+            Ok(goal)
+        })
+    }
+
     /// The resource as its watch has it.
     fn watched(&self) -> Option<Object> {
-        self.sim.with(|world| world.cluster.seen(world.clock.now, self.lag.get()).cloned())
+        self.sim.with(|world| {
+            let now = world.clock.now;
+            let (version, object) = world.cluster.seen(now, self.lag.get(), self.version.get())?;
+            self.version.set(version);
+            if object.metadata.deletion_timestamp.is_some() && self.told_of_deletion.get().is_none() {
+                self.told_of_deletion.set(Some(stamp(now + self.skew)));
+            }
+            Some(object.clone())
+        })
     }
 }
 
@@ -345,6 +360,14 @@ impl World {
         self.trace.say(self.clock.now, || format!("operator {process} is stopped"));
         self.clock.paused.retain(|(stopped, _)| *stopped != process);
         self.clock.paused.push((process, until));
+    }
+
+    /// What arrives when the resource is gone or finished can't be undone by anybody: what it makes stays, a known limit.
+    fn orphaned<T>(&mut self, effect: impl FnOnce(&mut Self) -> T) {
+        let before = self.inventory();
+        effect(self);
+        let made = self.inventory().into_iter().filter(|item| !before.contains(item));
+        self.orphans.extend(made.map(|item| item.name));
     }
 
     /// Invariant 11, when a change is sent: nobody else may act.

@@ -68,7 +68,7 @@ pub fn run(flags: &Flags) -> ExitCode {
 
 fn mutant(flags: &Flags) -> Option<&'static str> {
     let wanted = flags.mutant.as_deref()?;
-    seeds::MUTANTS.iter().find(|(name, _)| *name == wanted).map(|(name, _)| *name)
+    seeds::MUTANTS.iter().find(|mutant| mutant.name == wanted).map(|mutant| mutant.name)
 }
 
 fn one(seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
@@ -109,11 +109,13 @@ fn many(flags: &Flags, threads: usize) -> bool {
         println!("seed {seed}: {wrong}");
     }
     println!(
-        "{} seeds, {} steps, {:.0} s on {threads} processors, {} failed",
+        "{} seeds from {} on, {} steps, {:.0} s on {threads} processors, {} failed, {:016x}",
         tally.seeds,
+        flags.from,
         tally.steps,
         began.elapsed().as_secs_f64(),
-        tally.failed.len()
+        tally.failed.len(),
+        tally.digest
     );
     if let Some((seed, _)) = tally.failed.first() {
         one(*seed, mutant, flags.trace);
@@ -172,14 +174,15 @@ fn every_fault(flags: &Flags, threads: usize) -> bool {
 fn every_mutant(count: u64, threads: usize) -> bool {
     let mut good = true;
     println!("| wrong version | found out by |\n|---|---|");
-    for (name, what) in seeds::MUTANTS {
-        let tally = seeds::sweep(0, count, threads, Some(name), 1);
-        let by = tally.failed.first().map_or_else(
-            || format!("nothing in {} seeds", tally.seeds),
-            |(seed, wrong)| format!("seed {seed}: {wrong}"),
-        );
-        println!("| `{name}`: {what} | {by} |");
-        good &= !tally.failed.is_empty();
+    for mutant in seeds::MUTANTS {
+        let tally = seeds::sweep(0, count, threads, Some(mutant.name), 1);
+        let by = match (tally.failed.first(), mutant.covered) {
+            (Some((seed, wrong)), _) => format!("seed {seed}: {wrong}"),
+            (None, Some(covered)) => format!("not in {} seeds: {covered}", tally.seeds),
+            (None, None) => format!("NOT FOUND in {} seeds", tally.seeds),
+        };
+        println!("| `{}`: {} | {by} |", mutant.name, mutant.what);
+        good &= tally.failed.is_empty() == mutant.covered.is_some();
     }
     good
 }

@@ -4,15 +4,19 @@
 pub mod applications;
 pub mod cluster;
 pub mod faults;
+pub mod inventory;
 pub mod people;
 pub mod plane;
+pub mod strangers;
 pub mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use sandbox::certificates::Authority;
 use sandbox::world as aws;
+use slipway::database::goal::Goal;
 use slipway::postgres::Server;
 use slipway::side::{Side, Sides};
 
@@ -72,6 +76,7 @@ pub struct World {
     changed: bool,
     /// The target was fenced once.
     promised: bool,
+    reader: invariants::Reader,
     /// What happened, as far as the databases do not show it.
     pub history: History,
     /// What DMS's tasks do.
@@ -88,21 +93,29 @@ pub struct World {
     pub processes: Vec<std::rc::Weak<crate::operator::Process>>,
     /// Changes that operators made outside, but for heartbeats.
     pub changes: u64,
-    /// Calls by which operators made something at AWS, by name: nothing may be made twice.
-    pub made: std::collections::BTreeMap<String, i32>,
-    /// What operators deleted at AWS: the kind, and its ARN.
-    pub deleted: Vec<(String, String)>,
+    /// How often operators looked at everything.
+    pub looks: u64,
+    /// How often operators made something at AWS, by name: nothing may be made twice.
+    pub made: BTreeMap<String, usize>,
+    /// What a late call was about, for each that arrived.
+    pub late: Vec<String>,
+    /// Names of what late calls made when the resource was gone or finished.
+    pub orphans: Vec<String>,
     /// Names that AWS made lately, and when: a describe may not know them yet.
     pub young: Vec<(String, Micros)>,
     /// Whether applications still write.
     pub applications_run: bool,
     /// It was deleted with everything kept.
     pub retained: bool,
-    /// The ARN of an endpoint of somebody else.
-    pub foreign: Option<String>,
+    /// The status was lost when nothing else knew that all was finished.
+    pub lost_at_the_end: bool,
+    /// What somebody else has at AWS.
+    pub strangers: Vec<inventory::Item>,
     /// Wrong versions of the rules, to see that they are found out.
     pub mutant: Option<&'static str>,
     base: Sides<Server>,
+    /// What each generation of the spec says, once it was parsed.
+    pub parsed: Vec<(Option<i64>, Goal)>,
 }
 
 impl World {
@@ -127,11 +140,12 @@ impl World {
         Self {
             clock: Clock::default(),
             random: Random::new(seed),
-            aws: aws::World::new(config, stamp(0)),
+            aws: aws::World::new(config, stamp(strangers::LONG_AGO)),
             cluster: Cluster::default(),
             databases: Sides { source: Database::new(Side::Source), target: Database::new(Side::Target) },
             changed: true,
             promised: false,
+            reader: invariants::Reader::default(),
             history: History::default(),
             plane: Plane::default(),
             faults: Faults::default(),
@@ -140,14 +154,18 @@ impl World {
             names,
             processes: Vec::new(),
             changes: 0,
-            made: std::collections::BTreeMap::new(),
-            deleted: Vec::new(),
+            looks: 0,
+            made: BTreeMap::new(),
+            late: Vec::new(),
+            orphans: Vec::new(),
             young: Vec::new(),
             applications_run: true,
             retained: false,
-            foreign: None,
+            lost_at_the_end: false,
+            strangers: Vec::new(),
             mutant: None,
             base: Sides { source: database::base(1), target: database::base(2) },
+            parsed: Vec::new(),
         }
     }
 
@@ -202,28 +220,25 @@ impl World {
         }
         // Before Slipway came, nobody promised anything.
         self.promised |= self.databases.target.row.is_some();
-        if self.promised
-            && let Err(violation) = invariants::check(&self.databases, &self.history)
-        {
-            self.fail(violation.invariant(), violation.words());
-        }
-        let open = self.databases.target.open;
-        let now = self.clock.now;
-        if let Some((at, deleted)) = &mut self.cluster.deleted_at
-            && now - *at <= crate::operator::RELIST
-        {
-            // A watch that lags may not have told of it yet.
-            deleted.1 |= open;
-            let known = *deleted;
-            self.cluster.deleted_while = Some(known);
-        }
-        if let Some(deleted) = &self.cluster.deleted_while {
-            let open = (self.databases.source.open, self.databases.target.open);
-            let moved = open.1 && !deleted.1;
-            if moved {
-                self.fail(16, "a resource that is deleted moved the writer to the target");
+        if self.promised {
+            let found = self.reader.check(&self.databases, &self.history);
+            if cfg!(test) {
+                assert_eq!(found, invariants::check(&self.databases, &self.history), "read piece by piece");
+            }
+            if let Err(violation) = found {
+                self.fail(violation.invariant(), violation.words());
             }
         }
+        // That it is not moved by a deletion either is seen where a step is taken.
+        let given = self.holds(Side::Source, Side::Target);
+        if self.cluster.open_when_deleted == Some(false) && self.databases.target.open && !given {
+            self.fail(16, "a resource that is deleted opened the target");
+        }
+    }
+
+    /// Whether the row of `side` says that `holder` is the writer.
+    pub fn holds(&self, side: Side, holder: Side) -> bool {
+        self.database(side).row.is_some_and(|row| row.holder == Holder::Side(holder))
     }
 
     /// Which side takes applications' writes.

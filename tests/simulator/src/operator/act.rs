@@ -306,6 +306,12 @@ impl Process {
                 self.change("arm", from, move |_, on| on.arm(&guard, position), memory).await
             }
             MoveStep::Promote => {
+                let told = self.told_of_deletion.get().is_some_and(|at| at <= seen.now);
+                self.sim.with(|world| {
+                    if (told || goal.deletion.is_some()) && !world.holds(from, to) {
+                        world.fail(16, "a resource that is deleted moves the writer");
+                    }
+                });
                 let timeline = match seen.standing.get(from) {
                     Some(Ok(standing)) => u8::try_from(standing.timeline).unwrap_or(0),
                     Some(Err(fault)) => return Err(fault.clone()),

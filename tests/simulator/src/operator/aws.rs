@@ -68,8 +68,7 @@ impl Process {
                 if let Ok(Answer::Dms(reply)) = &answer {
                     world.young.extend(arn(reply).map(|arn| (arn, world.clock.now)));
                 }
-                let times = world.made.entry(what.clone()).or_default();
-                *times += 1;
+                *world.made.entry(what.clone()).or_default() += 1;
             }
             answer.map_err(|refusal| refusal.code)
         };

@@ -28,7 +28,7 @@ impl Process {
         let began = self.sim.with(|world| world.clock.now);
         let ends = self.ends(goal, memory, self.now()).await;
         while goal.is_moving() {
-            self.turn_to_newest(object, goal, memory);
+            self.turn_to_newest(object, goal);
             if self.sim.with(|world| world.mutant == Some("no-takeover")) {
                 memory.seen.led = goal.decided.as_ref().map(|decided| decided.epoch);
             }
@@ -79,13 +79,13 @@ impl Process {
         match self.record(object, goal, memory, decide).await {
             Ok(recorded) => {
                 *object = recorded;
-                turn_to(object, goal, memory);
+                self.turn_to(object, goal);
                 Ok(())
             }
             Err(fault) => {
                 if let Ok(read) = self.read().await {
                     *object = read;
-                    turn_to(object, goal, memory);
+                    self.turn_to(object, goal);
                 }
                 Err(fault)
             }
@@ -101,12 +101,20 @@ impl Process {
     }
 
     /// `Context::newest`: a later spec counts, as soon as the watch tells of it.
-    fn turn_to_newest(&self, object: &mut Object, goal: &mut Goal, memory: &mut Memory) {
+    fn turn_to_newest(&self, object: &mut Object, goal: &mut Goal) {
+        let deaf = self.sim.with(|world| world.mutant == Some("deaf"));
         if let Some(newest) = self.watched()
+            && !deaf
             && newest.metadata.generation > object.metadata.generation
         {
             *object = newest;
-            turn_to(object, goal, memory);
+            self.turn_to(object, goal);
+        }
+    }
+
+    fn turn_to(&self, object: &Object, goal: &mut Goal) {
+        if let Ok(parsed) = self.parse(object) {
+            *goal = parsed;
         }
     }
 
@@ -119,11 +127,5 @@ impl Process {
                 let _ = process.stop_task(&ours, &arn).await;
             });
         });
-    }
-}
-
-fn turn_to(object: &Object, goal: &mut Goal, memory: &mut Memory) {
-    if let Ok(parsed) = memory.parse(object) {
-        *goal = parsed;
     }
 }

@@ -137,11 +137,7 @@ impl Process {
         call: dms::Call,
     ) -> Result<(), Fault> {
         if self.prove(ours, name, arn).await? {
-            let done = present(self.dms(name, true, arn, call).await)?;
-            if done.is_some() {
-                let kind = name.trim_start_matches("Delete");
-                self.sim.with(|world| world.deleted.push((kind.to_owned(), arn.to_owned())));
-            }
+            present(self.dms(name, true, arn, call).await)?;
         }
         Ok(())
     }

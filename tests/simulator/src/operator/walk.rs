@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use slipway::api::condition::READY;
 use slipway::api::database::DatabaseMigrationStatus;
 use slipway::database::decide::{self, Decision, Step};
 use slipway::database::goal::Goal;
@@ -26,13 +27,13 @@ pub(super) async fn reconcile(process: &Rc<Process>, object: Object) -> Result<D
 }
 
 async fn walk(process: &Rc<Process>, mut object: Object, memory: &mut Memory) -> Result<Duration, Fault> {
-    let mut goal = match memory.parse(&object) {
+    let mut goal = match process.parse(&object) {
         Ok(goal) => goal,
         Err(blocked) => return process.refuse(&object, &blocked).await,
     };
     if memory.seen.led > goal.decided.as_ref().map(|decided| decided.epoch) {
         object = process.read().await?;
-        match memory.parse(&object) {
+        match process.parse(&object) {
             Ok(parsed) => goal = parsed,
             Err(blocked) => return process.refuse(&object, &blocked).await,
         }
@@ -46,6 +47,7 @@ async fn walk(process: &Rc<Process>, mut object: Object, memory: &mut Memory) ->
     }
     let now = process.now();
     let seen = Box::pin(process.look(&goal, memory, now)).await;
+    process.sim.with(|world| world.looks += 1);
     let mut decision = decide::decide(&goal, &seen);
     if goal.deletion.is_some()
         && matches!(decision.step, Some(Step::DeleteEndpoint(_)))
@@ -171,6 +173,10 @@ impl crate::world::World {
     fn judge_status(&mut self, status: &DatabaseMigrationStatus) {
         if status.next.as_ref().is_none_or(String::is_empty) {
             self.fail(8, "a status does not say what comes next");
+        }
+        let ready = status.conditions.iter().any(|c| c.type_ == READY && c.status == "True");
+        if ready && matches!(status.writer.as_deref(), Some("Unknown" | "Both")) {
+            self.fail(13, "a status says Ready, and does not know the writer");
         }
         let phase = status.phase.clone().unwrap_or_default();
         let words = format!(

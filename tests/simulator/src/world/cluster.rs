@@ -25,10 +25,8 @@ pub struct Cluster {
     pub lease: Option<Record>,
     /// How often the status was written.
     pub status_writes: u64,
-    /// When it was ordered to delete the resource: which sides were open then.
-    pub deleted_while: Option<(bool, bool)>,
-    /// The same, and when.
-    pub deleted_at: Option<(Micros, (bool, bool))>,
+    /// Once the resource is deleted: whether the target was open by then.
+    pub open_when_deleted: Option<bool>,
     /// Texts that people can read: statuses and events.
     pub said: Vec<String>,
 }
@@ -44,10 +42,12 @@ impl Cluster {
         self.past.last().and_then(|(_, object)| object.as_ref())
     }
 
-    /// The resource as a watch has it that is `lag` behind.
-    pub fn seen(&self, now: Micros, lag: Micros) -> Option<&Object> {
-        let seen = self.past.iter().rev().find(|(at, _)| *at + lag <= now);
-        seen.and_then(|(_, object)| object.as_ref())
+    /// The resource as a watch has it that is `lag` behind, and which of its versions that is. A watch that had version
+    /// `least` does not go back behind it.
+    pub fn seen(&self, now: Micros, lag: Micros, least: usize) -> Option<(usize, &Object)> {
+        let newest = self.past.iter().rposition(|(at, _)| *at + lag <= now)?;
+        let seen = newest.max(least);
+        self.past[seen].1.as_ref().map(|object| (seen, object))
     }
 
     /// The resource is gone, or finished.
@@ -91,7 +91,7 @@ impl Cluster {
     }
 
     /// A person deletes the resource.
-    pub fn delete(&mut self, now: Micros, time: Timestamp, open: (bool, bool)) {
+    pub fn delete(&mut self, now: Micros, time: Timestamp, open: bool) {
         let Some(object) = self.newest() else { return };
         if object.metadata.deletion_timestamp.is_some() {
             return;
@@ -99,8 +99,7 @@ impl Cluster {
         let mut object = (**object).clone();
         object.metadata.deletion_timestamp = Some(Time(time));
         object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
-        self.deleted_while = Some(open);
-        self.deleted_at = Some((now, open));
+        self.open_when_deleted = Some(open);
         self.keep(now, object);
     }
 
@@ -162,8 +161,8 @@ impl Cluster {
     ) -> Result<Object, kube::Error> {
         let mut object = (**self.at(version)?).clone();
         // As the server keeps it: times in whole seconds.
-        let kept = serde_json::to_value(status).unwrap_or_default();
-        object.status = serde_json::from_value(kept).unwrap_or_default();
+        let kept = serde_json::to_vec(status).unwrap_or_default();
+        object.status = serde_json::from_slice(&kept).unwrap_or_default();
         self.status_writes += 1;
         Ok(self.keep(now, object))
     }

@@ -132,7 +132,11 @@ impl Faults {
         }
         if !self.over && self.rate > 0 && !self.kinds.is_empty() && random.permille(self.rate) {
             let fate = match *random.pick(&self.kinds) {
-                Fate::Late(_) => Fate::Late(random.within(SECOND / 10, 90 * SECOND)),
+                Fate::Late(_) => {
+                    let late = random.within(SECOND / 10, 90 * SECOND);
+                    // Nothing is sent for longer than TCP_USER_TIMEOUT, 10 s, and no statement runs for more than 30 s.
+                    Fate::Late(if point.service == Service::Sql { late.min(40 * SECOND) } else { late })
+                }
                 fate => fate,
             };
             if fate.fits(point) {

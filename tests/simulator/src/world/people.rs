@@ -128,24 +128,25 @@ impl World {
             Order::Delete => {
                 let policy = self.cluster.newest().map(|object| object.spec.deletion_policy);
                 self.retained |= policy == Some(DeletionPolicy::Retain);
-                // Once the role was given away, the move is completed.
-                let given = |row: crate::database::Row| row.holder == Holder::Side(Side::Target);
-                let given = self.database(Side::Source).row.is_some_and(given);
-                let open = (self.database(Side::Source).open, given || self.database(Side::Target).open);
+                let open = self.database(Side::Target).open;
                 let time = self.now();
                 self.cluster.delete(now, time, open);
             }
             Order::Retain => {
                 // Also for a deletion that was ordered before.
-                self.retained |= self.cluster.deleted_while.is_some();
+                self.retained |= self.cluster.open_when_deleted.is_some();
                 self.cluster.edit(now, |spec| {
                     spec.deletion_policy = DeletionPolicy::Retain;
                 });
             }
             Order::Unfence => self.unfence_by_hand(),
-            // At the end nothing but the status knows that it is the end.
-            Order::LoseStatus if self.cluster.is_over() => {}
-            Order::LoseStatus => self.cluster.lose_status(now),
+            Order::LoseStatus => {
+                // At the end nothing but the status knows that it is the end.
+                let is_ours = |side: Side| self.database(side).row.is_some_and(|row| row.uid != 0);
+                let removed = self.holds(Side::Source, Side::Target) && !Side::BOTH.into_iter().any(is_ours);
+                self.lost_at_the_end |= self.cluster.is_over() || removed;
+                self.cluster.lose_status(now);
+            }
             Order::Stall(seconds) => self.plane.stalled_until = now + seconds * SECOND,
         }
         tell_watches(self);
