@@ -157,7 +157,7 @@ impl State {
             What::Fence => !source.open && !us,
             What::EndSessions => !source.open && source.sessions.is_empty(),
             What::AddLayer => source.layered == source.needs_layer,
-            What::Mark => source.has_marker(call.fence),
+            What::Mark => row.holder == GIVEN || source.has_marker(call.fence),
             What::Arm(_) | What::Give(_) => row.holder == GIVEN,
             What::Unfence | What::Open => us,
             What::TakeBack => row.holder != GIVEN,
