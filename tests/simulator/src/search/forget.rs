@@ -162,9 +162,9 @@ impl State {
             What::Unfence | What::Open => us,
             What::TakeBack => row.holder != GIVEN,
             What::Claim(_, ClaimAs::Unchanged) => true,
-            What::Claim(_, ClaimAs::Fenced) => {
-                us || row.holder == Holder::Refused || row.holder == Holder::Fenced && this
-            }
+            // Another claim of this decision may name another fence, and then this one would bring back its own: the fence
+            // of an operator that is gone may come between.
+            What::Claim(_, ClaimAs::Fenced) => us || row.holder == Holder::Refused,
             What::Claim(_, ClaimAs::Refused) => us || row.holder == Holder::Refused && this,
             // Somebody may drop it, and then it would be made.
             What::CreateSlot => us || self.left.faults == 0 && target.back_is_usable(),
