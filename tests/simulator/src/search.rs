@@ -6,6 +6,8 @@
 //! | [`state`] | a state of the whole |
 //! | [`scene`] | the migration that the search begins with |
 //! | [`eyes`] | what an operator sees of a state, and what the product's `decide` makes of it |
+//! | [`forget`] | what can make no difference any more |
+//! | [`prove`] | that it makes none |
 //! | [`turn`] | everything that can happen in a state |
 //! | [`effect`] | what a call does when it takes effect |
 //! | [`explore`] | breadth first over all states: safety, and the shortest story of what is broken |
@@ -23,7 +25,10 @@ pub mod explore;
 pub mod eyes;
 pub mod fairness;
 pub mod fingerprint;
+pub mod forget;
+mod forget_logs;
 pub mod mutants;
+pub mod prove;
 pub mod scene;
 pub mod state;
 pub mod story;
@@ -55,6 +60,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How much states forget.
+    pub fn form(&self) -> forget::Form {
+        if self.mutant.is_some() { forget::Form::Plain } else { forget::Form::Canonical }
+    }
+
     /// Checks that are not made.
     pub fn weak(&self) -> &'static [Lax] {
         self.mutant.map_or(&[], |mutant| mutant.lax)

@@ -29,10 +29,14 @@ pub struct Bounds {
     pub stale: u8,
     /// A table's owner could write past the privileges.
     pub owners: u8,
+    /// The operator's copy of the resource may be older than the resource.
+    pub lag: u8,
+    /// So many more calls than two may be in flight at once.
+    pub more: u8,
 }
 
 impl Bounds {
-    fn fields(&mut self) -> [(char, &mut u8); 11] {
+    fn fields(&mut self) -> [(char, &mut u8); 13] {
         [
             ('w', &mut self.writes),
             ('f', &mut self.fleets),
@@ -45,6 +49,8 @@ impl Bounds {
             ('t', &mut self.timeouts),
             ('s', &mut self.stale),
             ('o', &mut self.owners),
+            ('l', &mut self.lag),
+            ('m', &mut self.more),
         ]
     }
 }

@@ -30,6 +30,9 @@ pub struct Flags {
     /// Search every mutant within its own bounds, and print the table.
     #[arg(long)]
     pub all_mutants: bool,
+    /// Walk the states as they are, and prove that what the search forgets makes no difference.
+    #[arg(long)]
+    pub prove: bool,
     /// Tell what every step of a story led to.
     #[arg(long)]
     pub full: bool,
@@ -39,6 +42,9 @@ pub struct Flags {
 pub fn run(flags: &Flags) -> ExitCode {
     if flags.all_mutants {
         return all(flags.threads);
+    }
+    if flags.prove {
+        return prove(flags);
     }
     let mutant = flags.mutant.as_ref().map(|id| MUTANTS.iter().find(|mutant| mutant.id == id));
     if matches!(mutant, Some(None)) {
@@ -79,6 +85,19 @@ pub fn run(flags: &Flags) -> ExitCode {
     }
 }
 
+fn prove(flags: &Flags) -> ExitCode {
+    match super::prove::prove(flags.bounds, flags.limit) {
+        Ok(proof) => {
+            println!("{}: {proof}", flags.bounds);
+            if proof.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(words) => {
+            println!("{}: {words}", flags.bounds);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Every mutant, a line each.
 fn all(threads: usize) -> ExitCode {
     println!(
@@ -111,7 +130,7 @@ pub fn mutate(mutant: &'static Mutant, threads: usize) -> Result<Report, &'stati
     if let Fate::NotYet(why) = mutant.fate {
         return Err(why);
     }
-    let bounds = mutant.bounds.parse().map_err(|_| "its bounds can't be read")?;
+    let bounds = mutant.bounds().map_err(|_| "its bounds can't be read")?;
     Ok(search(Settings { bounds, mutant: Some(mutant), threads, limit: 8_000_000, liveness: true }))
 }
 

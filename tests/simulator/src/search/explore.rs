@@ -27,7 +27,8 @@ struct Expanded {
 
 /// Explores.
 pub fn explore(settings: Settings) -> Report {
-    let first = State::new(settings.bounds);
+    let mut first = State::new(settings.bounds);
+    first.take(settings.form(), settings.weak());
     let mut known: Known<u32> = Known::default();
     let mut prints = vec![of(&first)];
     let mut parents = vec![0_u32];
@@ -137,7 +138,7 @@ fn one(
         return Expanded { finding: Some(Finding::Broken(violation)), rest: None, met, edges: Vec::new() };
     }
     out.clear();
-    let plan = next(state, eyes, settings.weak(), out);
+    let plan = next(state, eyes, settings.form(), settings.weak(), out);
     let unmodelled = plan.and_then(|plan| plan.unmodelled).map(Finding::Unmodelled);
     let this = of(state);
     let edges = out
@@ -160,7 +161,7 @@ pub fn broken(state: &State) -> Option<Violation> {
 
 /// Whether a migration may stay like this: somebody can write, the operator has nothing left to do or told a person what
 /// to change, and nothing of a cutover is left behind that would fill a disk.
-fn rest(state: &State, plan: Option<Plan>) -> Option<Rest> {
+pub(super) fn rest(state: &State, plan: Option<Plan>) -> Option<Rest> {
     let (source, target) = (&state.sides.source, &state.sides.target);
     if !(source.open || target.open) {
         return None;
@@ -196,10 +197,11 @@ fn path(to: u32, parents: &[u32], prints: &[u64], settings: Settings) -> Vec<Lin
     ids.reverse();
     let mut eyes = Eyes::new(settings.mutant);
     let mut state = State::new(settings.bounds);
+    state.take(settings.form(), settings.weak());
     let mut story = Vec::new();
     for id in ids.into_iter().skip(1) {
         let mut out = Vec::new();
-        next(&state, &mut eyes, settings.weak(), &mut out);
+        next(&state, &mut eyes, settings.form(), settings.weak(), &mut out);
         let Some(line) = out.into_iter().find(|(_, next)| of(next) == prints[id as usize]) else { break };
         state = line.1.clone();
         story.push(line);

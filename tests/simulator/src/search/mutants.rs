@@ -11,6 +11,7 @@ mod table;
 pub use checks::lax;
 pub use table::MUTANTS;
 
+use super::bounds::Bounds;
 use slipway::database::decide::Decision;
 use slipway::database::goal::Goal;
 use slipway::database::seen::Seen;
@@ -27,10 +28,17 @@ pub struct Mutant {
     pub bend: Option<fn(&Goal, &Seen, &mut Decision)>,
     /// Checks that a database, or the API server, does not make.
     pub lax: &'static [Lax],
-    /// The bounds within which it is searched for.
+    /// The bounds within which it is searched for, besides a watch that lags.
     pub bounds: &'static str,
     /// What becomes of it.
     pub fate: Fate,
+}
+
+impl Mutant {
+    /// The bounds within which it is searched for.
+    pub fn bounds(&self) -> Result<Bounds, String> {
+        Ok(Bounds { lag: 1, ..self.bounds.parse()? })
+    }
 }
 
 /// What becomes of a mutant.

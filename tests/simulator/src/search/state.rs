@@ -7,7 +7,6 @@ use slipway::postgres::ClaimAs;
 use slipway::side::{Side, Sides};
 
 use super::bounds::Bounds;
-use super::mutants::Lax;
 use crate::database::{
     Database, Epoch, Fence, Holder, Position, Refused, Row, Slot, SlotName, Slots, Uid, WriteId,
 };
@@ -17,7 +16,7 @@ use crate::invariants::History;
 pub const OURS: Uid = 1;
 /// When a row was written whose age is above every limit.
 pub const LONG_AGO: i64 = -864_000_000;
-/// More calls than these are never in flight at once; what comes beside them never happens.
+/// More calls than these are never in flight at once, unless the bounds allow for it; what comes beside them never happens.
 const LATE_MAX: usize = 2;
 
 /// A state.
@@ -284,54 +283,16 @@ impl State {
         }
     }
 
-    /// Leaves a call in flight.
-    pub fn leave_in_flight(&mut self, call: Call) {
-        if self.late.len() < LATE_MAX && !matches!(call.what, What::Refused(_) | What::Verify) {
-            self.late.push(call);
-            self.late.sort_unstable();
-        }
+    /// No more calls can be in flight.
+    pub fn is_crowded(&self) -> bool {
+        self.late.len() >= LATE_MAX + usize::from(self.left.more)
     }
 
-    /// Forgets what can make no difference any more: late calls that every database refuses from now on, since the number
-    /// of a row never goes down; and what an operator remembers of fences that are gone, since no fence comes back.
-    pub fn forget(&mut self, weak: &[Lax]) {
-        let (source, target) = (self.sides.source.row, self.sides.target.row);
-        let decided = self.object.decided.map_or(0, |decided| decided.epoch);
-        self.late.retain(|call| {
-            let row = match call.what {
-                What::Record { expected, .. } if !weak.contains(&Lax::NoCompare) => {
-                    return expected.decided.map_or(0, |decided| decided.epoch) >= decided;
-                }
-                What::Fence
-                | What::EndSessions
-                | What::AddLayer
-                | What::Mark
-                | What::Arm(_)
-                | What::Give(_)
-                | What::Unfence
-                | What::TakeBack
-                | What::Claim(Side::Source, _)
-                | What::DropMoveSlot(Side::Source, _) => source,
-                What::Claim(Side::Target, _)
-                | What::DropMoveSlot(Side::Target, _)
-                | What::CreateSlot
-                | What::Freeze
-                | What::Thaw
-                | What::Sequences(_)
-                | What::Open => target,
-                _ => return true,
-            };
-            // A wrong version may refuse less.
-            !weak.is_empty() || row.is_some_and(|row| row.epoch <= call.epoch)
-        });
-        if !weak.is_empty() {
-            return;
-        }
-        let fence = source.and_then(|row| row.fence);
-        for operator in [Some(&mut self.operator), self.deposed.as_mut()].into_iter().flatten() {
-            if operator.kept.is_none() {
-                operator.memory.forget(fence);
-            }
+    /// Leaves a call in flight.
+    pub fn leave_in_flight(&mut self, call: Call) {
+        if !self.is_crowded() && !matches!(call.what, What::Refused(_) | What::Verify) {
+            self.late.push(call);
+            self.late.sort_unstable();
         }
     }
 
@@ -341,13 +302,5 @@ impl State {
         if let Some(slot) = &mut self.sides.source.forward {
             slot.active = task == Task::Running;
         }
-    }
-}
-
-impl Memory {
-    fn forget(&mut self, fence: Option<Fence>) {
-        self.timeline = self.timeline.filter(|(of, _)| Some(*of) == fence);
-        self.verified = self.verified.filter(|(of, _)| Some(*of) == fence);
-        self.sequences = self.sequences.filter(|(of, _)| Some(*of) == fence);
     }
 }

@@ -6,6 +6,7 @@ use slipway::side::Side;
 
 use super::effect::{answered, issue, perform, unfence_by_hand};
 use super::eyes::{Eyes, Plan, glance};
+use super::forget::Form;
 use super::mutants::Lax;
 use super::state::{Call, Deletion, Kept, LONG_AGO, Memory, Operator, State, Task, What, Word};
 use crate::database::{Entry, Holder, Refused, Stage};
@@ -55,8 +56,14 @@ impl Act {
     }
 }
 
-/// All successors of `state`. Returns what the operator plans, if no call is under way.
-pub fn next(state: &State, eyes: &mut Eyes, weak: &[Lax], out: &mut Vec<(Act, State)>) -> Option<Plan> {
+/// All successors of `state`, in a form. Returns what the operator plans, if no call is under way.
+pub fn next(
+    state: &State,
+    eyes: &mut Eyes,
+    form: Form,
+    weak: &[Lax],
+    out: &mut Vec<(Act, State)>,
+) -> Option<Plan> {
     let plan = operator(state, eyes, weak, out);
     late(state, weak, out);
     deposed(state, eyes, out);
@@ -66,7 +73,7 @@ pub fn next(state: &State, eyes: &mut Eyes, weak: &[Lax], out: &mut Vec<(Act, St
     people(state, out);
     faults(state, out);
     for (_, next) in out.iter_mut() {
-        next.forget(weak);
+        next.take(form, weak);
     }
     plan
 }
@@ -209,6 +216,8 @@ fn clients(state: &State, weak: &[Lax], out: &mut Vec<(Act, State)>) {
         let on =
             Side::BOTH.into_iter().find_map(|side| Some((side, state.sides.get(side).stage_of(client)?)));
         match on {
+            // Who can't write any more has no reason to come.
+            None if state.left.writes == 0 => {}
             None => {
                 for side in Side::BOTH {
                     put("logs in to", side, &mut |next| next.sides.get_mut(side).log_in(client).is_ok());
