@@ -10,14 +10,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil"
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"slipway.dev/infra/engine/serve"
 )
 
 type host struct {
@@ -26,32 +26,9 @@ type host struct {
 }
 
 func main() {
-	// The engine's address is the last argument; before it may be flags for tracing.
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "pulumi-language-rust is started by pulumi, with the engine's address")
-		os.Exit(1)
-	}
-	engine := os.Args[len(os.Args)-1]
-	ended, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	cancel := make(chan bool)
-	go func() { <-ended.Done(); close(cancel) }()
-	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
-		Cancel: cancel,
-		Init: func(server *grpc.Server) error {
-			pulumirpc.RegisterLanguageRuntimeServer(server, &host{engine: engine})
-			return nil
-		},
+	serve.Plugin(func(server *grpc.Server, engine string) {
+		pulumirpc.RegisterLanguageRuntimeServer(server, &host{engine: engine})
 	})
-	if err == nil {
-		// The engine reads the port from the first line.
-		fmt.Println(handle.Port)
-		err = <-handle.Done
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 }
 
 func (h *host) Handshake(

@@ -14,13 +14,15 @@ import (
 	"os"
 	"time"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/provider"
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"slipway.dev/infra/engine/serve"
 )
 
 // A change takes a moment, so that two that must not overlap are seen to.
@@ -34,18 +36,16 @@ type cloud struct {
 }
 
 func main() {
-	err := provider.Main("aws", func(*provider.HostClient) (pulumirpc.ResourceProviderServer, error) {
-		schema, err := readSchema(os.Getenv("SLIPWAY_TEST_SCHEMA"))
-		if err != nil {
-			return nil, err
-		}
-		account := &account{folder: os.Getenv("SLIPWAY_TEST_ACCOUNT")}
-		return &cloud{schema: schema, account: account, refuse: os.Getenv("SLIPWAY_TEST_REFUSE")}, nil
-	})
+	schema, err := readSchema(os.Getenv("SLIPWAY_TEST_SCHEMA"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	account := &account{folder: os.Getenv("SLIPWAY_TEST_ACCOUNT")}
+	serve.Plugin(func(server *grpc.Server, _ string) {
+		it := &cloud{schema: schema, account: account, refuse: os.Getenv("SLIPWAY_TEST_REFUSE")}
+		pulumirpc.RegisterResourceProviderServer(server, it)
+	})
 }
 
 func (c *cloud) GetPluginInfo(context.Context, *emptypb.Empty) (*pulumirpc.PluginInfo, error) {

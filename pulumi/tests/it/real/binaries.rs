@@ -7,13 +7,14 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// The Go module that they are built from.
-const MODULE: [(&str, &str); 6] = [
+const MODULE: [(&str, &str); 7] = [
     ("go.mod", include_str!("../../engine/go.mod")),
     ("go.sum", include_str!("../../engine/go.sum")),
     ("pulumi-language-rust/main.go", include_str!("../../engine/pulumi-language-rust/main.go")),
     ("pulumi-resource-aws/account.go", include_str!("../../engine/pulumi-resource-aws/account.go")),
     ("pulumi-resource-aws/main.go", include_str!("../../engine/pulumi-resource-aws/main.go")),
     ("pulumi-resource-aws/schema.go", include_str!("../../engine/pulumi-resource-aws/schema.go")),
+    ("serve/serve.go", include_str!("../../engine/serve/serve.go")),
 ];
 const PULUMI: &str = "github.com/pulumi/pulumi/pkg/v3";
 
