@@ -191,7 +191,11 @@ fn a_run_that_broke_is_gone_on_with_and_can_be_destroyed() {
         machine.refuse(instance);
         let output = stack.try_run(&["up", "--yes", "--skip-preview"]);
         assert!(!output.status.success());
-        assert!(said(&output).contains(&format!("the account takes no more of {instance}")), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("the account takes no more of {instance}")),
+            "{}",
+            said(&output)
+        );
         let there = keys(&machine.account.resources());
         assert!(!there.is_empty() && there.iter().all(|(kind, _)| kind != instance));
         machine.refuse("");
@@ -212,7 +216,8 @@ fn a_run_that_broke_is_gone_on_with_and_can_be_destroyed() {
         found[0]
     };
     // A secret's plaintext is JSON.
-    let opened = |secret: &Json| -> String { serde_json::from_str(secret["plaintext"].as_str().unwrap()).unwrap() };
+    let opened =
+        |secret: &Json| -> String { serde_json::from_str(secret["plaintext"].as_str().unwrap()).unwrap() };
     let held = opened(&one("aws:secretsmanager/secretVersion:SecretVersion")["inputs"]["secretString"]);
     let held: Json = serde_json::from_str(&held).unwrap();
     assert_eq!(held["password"], opened(&one(instance)["inputs"]["password"]));
@@ -225,7 +230,8 @@ fn a_bad_configuration_is_shown_in_words_and_nothing_is_made() {
     let machine = Machine::new("bad");
     let stack = machine.stack("dev", &[("vpcCidr", "172.20.0.0/16"), ("unknownKey", "1")]);
     for command in ["preview", "up"] {
-        let output = stack.try_run(if command == "up" { &["up", "--yes", "--skip-preview"] } else { &["preview"] });
+        let output =
+            stack.try_run(if command == "up" { &["up", "--yes", "--skip-preview"] } else { &["preview"] });
         assert!(!output.status.success());
         for key in ["slipway:vpcCidr: ", "slipway:unknownKey: "] {
             assert!(said(&output).contains(key), "{command}: {}", said(&output));

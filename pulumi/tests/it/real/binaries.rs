@@ -22,7 +22,8 @@ const PULUMI: &str = "github.com/pulumi/pulumi/pkg/v3";
 pub fn find_or_build() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|it| it.join(".cache")));
-    let cache = cache.expect("no place for the built Pulumi: set XDG_CACHE_HOME or HOME").join("slipway-infra");
+    let cache =
+        cache.expect("no place for the built Pulumi: set XDG_CACHE_HOME or HOME").join("slipway-infra");
     let finished = cache.join(key());
     fs::create_dir_all(&cache).unwrap();
     // The system frees the lock when its holder ends, however it ends.

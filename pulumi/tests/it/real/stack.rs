@@ -46,7 +46,11 @@ impl Machine {
     pub fn try_run(&self, arguments: &[&str]) -> Output {
         let start = Instant::now();
         let output = self.command(arguments).output().unwrap();
-        println!("pulumi {}: {:.1} s", arguments[..arguments.len().min(2)].join(" "), start.elapsed().as_secs_f64());
+        println!(
+            "pulumi {}: {:.1} s",
+            arguments[..arguments.len().min(2)].join(" "),
+            start.elapsed().as_secs_f64()
+        );
         let shown = said(&output);
         assert!(!shown.contains(CANARY), "pulumi {arguments:?} shows a secret: {shown}");
         output
@@ -83,7 +87,8 @@ impl Machine {
 
     /// The files of the backend, and the configuration of all stacks.
     pub fn stored(&self) -> Vec<(PathBuf, String)> {
-        let (mut folders, mut found) = (vec![self.folder.join("state"), self.folder.join("project")], Vec::new());
+        let (mut folders, mut found) =
+            (vec![self.folder.join("state"), self.folder.join("project")], Vec::new());
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -172,7 +177,8 @@ impl Stack<'_> {
 
     /// The same with the secrets in clear text. They are shown, as this is what it is for.
     pub fn state_with_secrets(&self) -> Vec<Json> {
-        let output = self.machine.command(&["stack", "export", "--show-secrets", "--stack", self.name]).output();
+        let output =
+            self.machine.command(&["stack", "export", "--show-secrets", "--stack", self.name]).output();
         let json: Json = serde_json::from_slice(&output.unwrap().stdout).unwrap();
         json["deployment"]["resources"].as_array().cloned().unwrap_or_default()
     }
