@@ -86,7 +86,7 @@ func (c *cloud) Diff(_ context.Context, it *pulumirpc.DiffRequest) (*pulumirpc.D
 
 func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumirpc.CreateResponse, error) {
 	if it.Preview {
-		return &pulumirpc.CreateResponse{Properties: c.schema.answer(it.Type, it.Name, "", it.Properties)}, nil
+		return &pulumirpc.CreateResponse{Properties: c.schema.answer(it.Type, "", it.Properties)}, nil
 	}
 	if it.Type == c.refuse {
 		return nil, status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", it.Type)
@@ -97,7 +97,7 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 	if err != nil {
 		return nil, err
 	}
-	return &pulumirpc.CreateResponse{Id: id, Properties: c.schema.answer(it.Type, it.Name, id, it.Properties)}, nil
+	return &pulumirpc.CreateResponse{Id: id, Properties: c.schema.answer(it.Type, id, it.Properties)}, nil
 }
 
 func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.ReadResponse, error) {
@@ -105,7 +105,7 @@ func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.R
 	if err != nil || inputs == nil {
 		return &pulumirpc.ReadResponse{}, err
 	}
-	properties := c.schema.answer(it.Type, it.Name, it.Id, inputs)
+	properties := c.schema.answer(it.Type, it.Id, inputs)
 	return &pulumirpc.ReadResponse{Id: it.Id, Inputs: inputs, Properties: properties}, nil
 }
 
@@ -117,7 +117,7 @@ func (c *cloud) Update(_ context.Context, it *pulumirpc.UpdateRequest) (*pulumir
 			return nil, err
 		}
 	}
-	return &pulumirpc.UpdateResponse{Properties: c.schema.answer(it.Type, it.Name, it.Id, it.News)}, nil
+	return &pulumirpc.UpdateResponse{Properties: c.schema.answer(it.Type, it.Id, it.News)}, nil
 }
 
 func (c *cloud) Delete(_ context.Context, it *pulumirpc.DeleteRequest) (*emptypb.Empty, error) {

@@ -60,7 +60,7 @@ func readSchema(path string) (*schema, error) {
 }
 
 // The inputs, and all else that the type has: unknown without an id, which is in a preview.
-func (s *schema) answer(kind, name, id string, inputs *structpb.Struct) *structpb.Struct {
+func (s *schema) answer(kind, id string, inputs *structpb.Struct) *structpb.Struct {
 	answer := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for property, value := range inputs.GetFields() {
 		answer.Fields[property] = value
