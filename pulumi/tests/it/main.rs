@@ -10,5 +10,6 @@ mod house;
 mod layer;
 mod mock;
 mod model;
+mod real;
 mod schema;
 mod walk;

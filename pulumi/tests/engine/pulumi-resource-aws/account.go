@@ -1,0 +1,158 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// What was made: a file for each resource, named by its id.
+type account struct {
+	folder string
+	// Held for a look and what follows from it, not for the time that a change takes.
+	looking sync.Mutex
+}
+
+type resource struct {
+	Urn    string          `json:"urn"`
+	Type   string          `json:"type"`
+	Name   string          `json:"name"`
+	ID     string          `json:"id"`
+	Inputs json.RawMessage `json:"inputs,omitempty"`
+}
+
+// Ids look like nobody else's, so whatever holds one has it from here.
+var ids = regexp.MustCompile(`made-[0-9a-f]{17}`)
+
+func newID() string {
+	random := make([]byte, 9)
+	// It never fails, by its documentation.
+	_, _ = rand.Read(random)
+	return "made-" + hex.EncodeToString(random)[:17]
+}
+
+// Logs the beginning, takes the time of a change, does it, and logs the end, or what was said against it.
+func (a *account) change(what string, it resource, inputs *structpb.Struct, do func() error) error {
+	if err := a.log(what, "begins", it, ""); err != nil {
+		return err
+	}
+	time.Sleep(moment)
+	a.looking.Lock()
+	err := do()
+	a.looking.Unlock()
+	if err != nil {
+		return errors.Join(err, a.log(what, "refused", it, err.Error()))
+	}
+	return a.log(what, "ends", it, "")
+}
+
+func (a *account) log(what, when string, it resource, why string) error {
+	line, err := json.Marshal(map[string]string{
+		"what": what, "when": when, "urn": it.Urn, "type": it.Type, "name": it.Name, "id": it.ID, "why": why,
+	})
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(a.folder, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(line, '\n'))
+	return errors.Join(err, file.Close())
+}
+
+func (a *account) add(it resource, inputs *structpb.Struct) error {
+	there, err := a.all()
+	if err != nil {
+		return err
+	}
+	for _, other := range there {
+		if other.Type == it.Type && other.Name == it.Name {
+			return status.Errorf(codes.AlreadyExists, "%s %s exists: %s", it.Type, it.Name, other.Urn)
+		}
+	}
+	return a.put(it, inputs)
+}
+
+func (a *account) put(it resource, inputs *structpb.Struct) error {
+	text, err := protojson.Marshal(inputs)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids.FindAllString(string(text), -1) {
+		if _, err := os.Stat(a.file(id)); err != nil {
+			return status.Errorf(codes.NotFound, "%s %s names %s, which does not exist", it.Type, it.Name, id)
+		}
+	}
+	it.Inputs = text
+	whole, err := json.Marshal(it)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(a.file(it.ID), whole, 0o600)
+}
+
+func (a *account) remove(it resource) error {
+	there, err := a.all()
+	if err != nil {
+		return err
+	}
+	for _, other := range there {
+		for _, id := range ids.FindAllString(string(other.Inputs), -1) {
+			if id == it.ID && other.ID != it.ID {
+				return status.Errorf(codes.FailedPrecondition, "%s is needed by %s", it.Urn, other.Urn)
+			}
+		}
+	}
+	return os.Remove(a.file(it.ID))
+}
+
+// Nothing, and no error, if it does not exist.
+func (a *account) inputs(id string) (*structpb.Struct, error) {
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	text, err := os.ReadFile(a.file(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var it resource
+	inputs := &structpb.Struct{}
+	return inputs, errors.Join(err, json.Unmarshal(text, &it), protojson.Unmarshal(it.Inputs, inputs))
+}
+
+func (a *account) all() ([]resource, error) {
+	files, err := filepath.Glob(a.file("made-*"))
+	if err != nil {
+		return nil, err
+	}
+	var found []resource
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var it resource
+		if err := json.Unmarshal(text, &it); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		found = append(found, it)
+	}
+	return found, nil
+}
+
+func (a *account) file(id string) string {
+	return filepath.Join(a.folder, id)
+}
