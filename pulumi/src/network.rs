@@ -103,6 +103,11 @@ impl<'a> Network<'a> {
         self.scope.end(outputs);
     }
 
+    /// The tables of the private subnets, in the order of zones.
+    pub fn private_routes(&self) -> &[ec2::RouteTable] {
+        &self.private_routes
+    }
+
     /// All route tables with their names. The public one leads on-premises too: the load balancer stands in public subnets
     /// and reaches the old fleet by its addresses.
     fn route_tables(&self) -> impl Iterator<Item = (String, &ec2::RouteTable)> {

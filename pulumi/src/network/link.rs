@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Network, flow_log, ids, route};
+use super::{Network, ids, route};
 use crate::aws::{cloudwatch, ec2, ec2transitgateway};
 use crate::config::Link;
 use crate::keys::Keys;
@@ -74,7 +74,7 @@ fn vpn(
         ec2::VpnGatewayRoutePropagation::new(scope.context(), &name, args, scope.options());
     }
 
-    let logs = flow_log::log_group(scope, "vpn", keys);
+    let logs = scope.log_group("vpn", keys);
     let name = scope.name(&VPN_CONNECTION);
     let required =
         ec2::VpnConnectionRequired { customer_gateway_id: theirs.id().into(), r#type: "ipsec.1".into() };

@@ -110,6 +110,13 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
+impl<T: Decode> Decode for BTreeMap<String, T> {
+    fn decode(value: &Value) -> Option<Self> {
+        let Value::Map(fields) = value else { return None };
+        fields.iter().map(|(name, it)| Some((name.clone(), T::decode(it)?))).collect()
+    }
+}
+
 impl<A: Decode, B: Decode> Decode for (A, B) {
     fn decode(value: &Value) -> Option<Self> {
         let Value::List(items) = value else { return None };

@@ -6,12 +6,12 @@ use slipway_infra::pulumi::{Registration, Value};
 
 use crate::mock::{Record, build};
 
-fn text(it: &str) -> Value {
+pub fn text(it: &str) -> Value {
     Value::Text(it.to_owned())
 }
 
 #[track_caller]
-fn has(registration: &Registration, wanted: &[(&str, Value)]) {
+pub fn has(registration: &Registration, wanted: &[(&str, Value)]) {
     for (input, value) in wanted {
         assert_eq!(registration.inputs.get(*input), Some(value), "{}.{input}", registration.name);
     }
@@ -322,8 +322,7 @@ fn the_password_comes_from_the_secret_and_is_made_once() {
     )]);
     let config = crate::mock::config(&[]);
     let mock = crate::mock::Mock { answers, ..crate::mock::Mock::default() };
-    let (record, end) =
-        crate::mock::run_with(mock, |context| slipway_infra::environment::build(context, &config));
+    let (record, end) = crate::mock::build_with(mock, &config);
     assert_eq!(end, Ok(()));
     let version = record.named("secret-version-database-master-dev");
     assert_eq!(version.rules.ignore_changes, ["secretString"]);
@@ -344,7 +343,7 @@ fn a_secret_that_somebody_spoilt_is_said_without_showing_it() {
     )]);
     let config = crate::mock::config(&[]);
     let mock = crate::mock::Mock { answers, ..crate::mock::Mock::default() };
-    let (_, end) = crate::mock::run_with(mock, |context| slipway_infra::environment::build(context, &config));
+    let (_, end) = crate::mock::build_with(mock, &config);
     assert_eq!(
         end.unwrap_err(),
         [
@@ -387,6 +386,10 @@ fn only_this_account_may_be_touched_if_it_is_said() {
     let any = provider(&build(&[]));
     has(&any, &[("region", text("us-east-1"))]);
     assert!(!any.inputs.contains_key("allowedAccountIds"));
-    let one = provider(&build(&[("accountId", "111122223333"), ("region", "eu-central-1")]));
+    let one = provider(&build(&[
+        ("accountId", "111122223333"),
+        ("region", "eu-central-1"),
+        ("certificateArn", "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d"),
+    ]));
     has(&one, &[("region", text("eu-central-1")), ("allowedAccountIds", text(r#"["111122223333"]"#))]);
 }

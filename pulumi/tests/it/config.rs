@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use slipway_infra::config::{Config, KEYS, Link, Nat, Profile};
-use slipway_infra::environment;
 use slipway_infra::names::{KINDS, LONGEST_SUFFIX, refuse_suffix};
 use slipway_infra::pulumi::Setting;
 
-use crate::mock::{Mock, config, run_with, settings};
+use crate::mock::{Mock, build_with, config, settings};
 
 /// The refusals as a user sees them.
 fn refused(changes: &[(&str, &str)]) -> Vec<String> {
@@ -304,7 +303,7 @@ fn whatever_is_accepted_can_be_built() {
     runner
         .run(&any_settings(), |settings| {
             let Ok(config) = Config::read("slipway", &settings) else { return Ok(()) };
-            let (record, end) = run_with(Mock::default(), |context| environment::build(context, &config));
+            let (record, end) = build_with(Mock::default(), &config);
             prop_assert_eq!(end, Ok(()));
             for it in record.resources() {
                 let named = it.name.ends_with(&format!("-{}", config.suffix));

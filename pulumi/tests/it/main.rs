@@ -8,6 +8,7 @@ mod docs;
 mod engine;
 mod house;
 mod layer;
+mod migration;
 mod mock;
 mod model;
 mod schema;
