@@ -116,7 +116,7 @@ class Extract:
         folder = self.sdk.root if module == "index" else self.sdk.root / module
         if base not in self.sdk.definitions(folder / "outputs.py") and (
             f"{base}Args" not in self.sdk.definitions(folder / "_inputs.py")
-            or base == "PolicyDocument"  # written as JSON text by every program
+            or base in ("PolicyDocument", "LifecyclePolicyDocument")  # written as JSON text by every program
         ):
             return {"type": "string"}
         if token not in self.types:

@@ -5,7 +5,9 @@
 //! possible. [`pulumi`] speaks to Pulumi's engine and knows no cloud; [`mod@aws`] is generated and knows nothing else.
 
 pub mod account_roles;
+pub mod application;
 pub mod aws;
+pub mod bucket;
 pub mod config;
 pub mod database;
 pub mod environment;

@@ -235,6 +235,12 @@ impl<T> From<Vec<Output<T>>> for Input<Vec<T>> {
     }
 }
 
+impl<T> From<BTreeMap<String, Output<T>>> for Input<BTreeMap<String, T>> {
+    fn from(outputs: BTreeMap<String, Output<T>>) -> Self {
+        Self(outputs.into(), PhantomData)
+    }
+}
+
 impl<T> From<Input<T>> for Node {
     fn from(input: Input<T>) -> Self {
         input.0

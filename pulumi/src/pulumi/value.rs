@@ -104,6 +104,14 @@ decode! {
     String: Value::Text(it) => Some(it.clone());
 }
 
+impl Decode for i64 {
+    /// A double has whole numbers up to 2^53; more is no number that a provider means.
+    fn decode(value: &Value) -> Option<Self> {
+        let Value::Number(it) = value else { return None };
+        format!("{it}").parse().ok()
+    }
+}
+
 impl<T: Decode> Decode for Vec<T> {
     fn decode(value: &Value) -> Option<Self> {
         if let Value::List(items) = value { items.iter().map(T::decode).collect() } else { None }
