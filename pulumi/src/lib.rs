@@ -19,3 +19,4 @@ pub mod network;
 pub mod pulumi;
 pub mod scope;
 pub mod security;
+pub mod traffic;
