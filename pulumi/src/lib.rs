@@ -9,6 +9,7 @@ pub mod application;
 pub mod aws;
 pub mod bucket;
 pub mod config;
+pub mod control;
 pub mod database;
 pub mod environment;
 pub mod flows;
