@@ -17,6 +17,7 @@ pub mod keys;
 pub mod migration;
 pub mod names;
 pub mod network;
+pub mod observability;
 pub mod pulumi;
 pub mod scope;
 pub mod security;
