@@ -14,6 +14,7 @@ pub mod database;
 pub mod environment;
 pub mod flows;
 pub mod keys;
+pub mod manifests;
 pub mod migration;
 pub mod names;
 pub mod network;

@@ -166,30 +166,30 @@ fn s3_has_an_endpoint_always_and_the_apis_where_it_is_paid_for() {
 // Keys --------------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn keys_rotate_and_only_cloudwatch_may_use_the_one_for_logs_and_only_for_this_environment() {
+fn a_key_may_be_used_by_the_one_service_that_writes_with_it_and_only_for_this_environment() {
     let record = production();
     let keys = record.of_kind("aws:kms/key:Key");
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 5);
     for key in keys {
         let Value::Text(policy) = &key.inputs["policy"] else { panic!() };
         let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
         let statements = policy["Statement"].as_array().unwrap();
         assert_eq!(statements[0]["Principal"]["AWS"], "arn:aws:iam::111122223333:root");
-        let logs = key.name == "kms-key-logs-dev";
-        assert_eq!(statements.len(), if logs { 2 } else { 1 }, "{}", key.name);
-        if logs {
-            assert_eq!(statements[1]["Principal"]["Service"], "logs.us-east-1.amazonaws.com");
-            assert_eq!(
-                statements[1]["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"],
-                serde_json::json!([
-                    "arn:aws:logs:us-east-1:111122223333:log-group:log-group-*-dev",
-                    "arn:aws:logs:us-east-1:111122223333:log-group:/aws/rds/instance/db-instance-dev/*",
-                ])
-            );
-        }
+        let (service, only) = match key.name.as_str() {
+            "kms-key-logs-dev" => ("logs.us-east-1.amazonaws.com", "log-group:log-group-*-dev"),
+            "kms-key-alerts-dev" => ("cloudwatch.amazonaws.com", r#""aws:SourceAccount":"111122223333""#),
+            "kms-key-trail-dev" => ("cloudtrail.amazonaws.com", ":trail/trail-dev"),
+            _ => {
+                assert_eq!(statements.len(), 1, "{}", key.name);
+                continue;
+            }
+        };
+        assert_eq!(statements.len(), 2, "{}", key.name);
+        assert_eq!(statements[1]["Principal"]["Service"], service);
+        assert!(statements[1]["Condition"].to_string().contains(only), "{}", statements[1]);
     }
     let aliases = record.of_kind("aws:kms/alias:Alias");
-    assert_eq!(aliases.len(), 3);
+    assert_eq!(aliases.len(), 5);
     has(aliases[0], &[("name", text(&format!("alias/{}", aliases[0].name)))]);
 }
 
@@ -201,8 +201,9 @@ fn the_logs_key_covers_every_log_group() {
         for group in record.of_kind("aws:cloudwatch/logGroup:LogGroup") {
             let Value::Text(name) = &group.inputs["name"] else { panic!() };
             let covered = slipway_infra::names::log_groups(suffix).iter().any(|pattern| {
-                let (begin, end) = pattern.split_once('*').unwrap();
-                name.starts_with(begin) && name.ends_with(end)
+                pattern
+                    .split_once('*')
+                    .map_or(pattern == name, |(begin, end)| name.starts_with(begin) && name.ends_with(end))
             });
             assert!(covered, "{name}");
         }

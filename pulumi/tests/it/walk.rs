@@ -9,7 +9,17 @@ use slipway_infra::pulumi::{Registration, Value};
 use crate::mock::{Record, build, urn, variants};
 use crate::schema;
 
-const COMPONENTS: [&str; 5] = ["database", "keys", "migration", "network", "security"];
+const COMPONENTS: [&str; 9] = [
+    "application",
+    "control",
+    "database",
+    "keys",
+    "migration",
+    "network",
+    "observability",
+    "security",
+    "traffic",
+];
 
 /// What every stack has, whatever its name.
 fn suffix(record: &Record) -> String {
@@ -99,9 +109,19 @@ fn the_check_of_names_can_fail() {
 fn two_environments_share_no_name() {
     for profile in ["development", "production"] {
         let names = |suffix: &str| -> BTreeSet<String> {
-            let record = build(&[("environmentSuffix", suffix), ("profile", profile)]);
-            let physical = record.resources().filter_map(physical).collect::<Vec<_>>();
-            record.resources().map(|it| it.name.clone()).chain(physical).collect()
+            let record = build(&[
+                ("environmentSuffix", suffix),
+                ("profile", profile),
+                ("serverMigration", "true"),
+                // Each environment is called by its own name, in the world as well.
+                ("publicDomain", &format!("{suffix}.bank.example")),
+            ]);
+            // The account's roles are shared on purpose: migration.rs shows how.
+            let own = || record.resources().filter(|it| !it.rules.retain_on_delete);
+            let physical = own().filter_map(physical).collect::<Vec<_>>();
+            let buckets =
+                own().filter_map(|it| text(it, "bucket").filter(|it| !it.contains('<')).map(str::to_owned));
+            own().map(|it| it.name.clone()).chain(physical).chain(buckets).collect()
         };
         // One suffix is the end of the other, the worst case.
         let (one, other) = (names("dev"), names("a-dev"));
@@ -334,6 +354,26 @@ fn everything_at_rest_is_encrypted_with_a_key_of_ours() {
             key(it, "kmsKeyId", "database");
             key(it, "performanceInsightsKmsKeyId", "database");
         }
+        for it in record.of_kind("aws:sns/topic:Topic") {
+            key(it, "kmsMasterKeyId", "alerts");
+        }
+        for it in record.of_kind("aws:cloudtrail/trail:Trail") {
+            key(it, "kmsKeyId", "trail");
+            assert_eq!(it.inputs["enableLogFileValidation"], Value::Bool(true));
+        }
+        for it in record.of_kind("aws:eks/cluster:Cluster") {
+            assert!(
+                format!("{:?}", it.inputs["encryptionConfig"]).contains("<kms-key-secrets-"),
+                "{variant}"
+            );
+        }
+        for it in record.of_kind("aws:s3/bucket:Bucket") {
+            let part = it.name.strip_prefix("bucket-").unwrap();
+            for kind in ["versioning", "encryption", "public-access", "ownership", "lifecycle", "policy"] {
+                let beside = record.named(&format!("bucket-{kind}-{part}"));
+                assert_eq!(text(beside, "bucket"), Some(format!("id<{}>", it.name).as_str()));
+            }
+        }
         for it in record.of_kind("aws:dms/replicationInstance:ReplicationInstance") {
             key(it, "kmsKeyArn", "database");
         }
@@ -439,6 +479,17 @@ fn destroyed_are_dependents_first() {
             ("replication-instance", "log-group-replication"),
             ("replication-instance", "dms-subnet-group"),
             ("dms-subnet-group", "role-policy-attachment-dms-vpc"),
+            ("eks-cluster", "log-group-eks"),
+            ("eks-cluster", "role-policy-attachment-eks"),
+            ("node-group", "addon-vpc-cni"),
+            ("node-group", "role-policy-attachment-nodes-worker"),
+            ("addon-coredns", "node-group"),
+            ("pod-identity-slipway", "role-policy-slipway"),
+            ("alb", "bucket-policy-access-logs"),
+            ("listener", "tg-onprem"),
+            ("trail", "bucket-policy-trail"),
+            ("trail", "role-policy-trail"),
+            ("ecs-cluster", "log-group-ecs-figures"),
             ("db-subnet-group", "subnet-private-a"),
             ("flow-log", "role-policy-flow-logs"),
             ("role-policy-flow-logs", "role-flow-logs"),
@@ -449,6 +500,7 @@ fn destroyed_are_dependents_first() {
             assert!(before(first, then), "{variant}: {first} or {then} is not there");
         }
         let some = [
+            before("ecs-service", "listener"),
             before("vpn-connection", "vpn-gateway"),
             before("route-propagation-public", "vpn-gateway"),
             before("transit-gateway-attachment", "subnet-private-a"),
