@@ -168,7 +168,7 @@ impl AccountRoles {
 
     /// MGN's service-linked role.
     pub fn make_linked(&self, scope: &Scope) {
-        let Some(import) = self.import(MGN_LINKED, |arn| arn.to_owned()) else { return };
+        let Some(import) = self.import(MGN_LINKED, str::to_owned) else { return };
         let required = iam::ServiceLinkedRoleRequired { aws_service_name: MGN_SERVICE.into() };
         let args = iam::ServiceLinkedRoleArgs::new(required).tags(scope.tags(MGN_LINKED));
         let name = scope.part(&ACCOUNT_ROLE, "mgn-linked");

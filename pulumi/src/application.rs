@@ -53,7 +53,7 @@ impl Application {
         let service = scope.config().application.tag.clone().map(|tag| {
             let parts = service::Parts { network, security, database, keys };
             let image = repository.repository_url().map(move |url| format!("{url}:{tag}"));
-            service::new(&scope, &parts, &cluster, image, &login, &front)
+            service::new(&scope, &parts, &cluster, &image, &login, &front)
         });
         scope.end(Fields::from([
             ("repositoryUrl".to_owned(), Node::from(repository.repository_url())),

@@ -53,10 +53,9 @@ pub async fn build(context: &Context, config: &Config) {
         migration: &migration,
         application: &application,
         traffic: &traffic,
-        control: &control,
         observability: &observability,
     };
-    manifests::export(context, config, &made);
+    manifests::export(context, config, &ground.account, &made);
 
     context.export("region", config.region.as_str());
     context.export("vpcId", network.vpc.id());

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::application::Application;
 use crate::config::Config;
-use crate::control::{Control, OPERATOR};
+use crate::control::OPERATOR;
 use crate::database::Database;
 use crate::migration::Migration;
 use crate::observability::Observability;
@@ -41,14 +41,12 @@ pub struct Made<'a> {
     pub application: &'a Application,
     /// The zones.
     pub traffic: &'a Traffic,
-    /// The cluster.
-    pub control: &'a Control,
     /// Who is told.
     pub observability: &'a Observability,
 }
 
 /// Adds the outputs.
-pub fn export(context: &Context, config: &Config, made: &Made) {
+pub fn export(context: &Context, config: &Config, account: &Output<String>, made: &Made) {
     let mut items: Vec<Node> = vec![resource("DatabaseMigration", config, database(config, made))];
     if let Some(spec) = application(config, made) {
         items.push(resource("ApplicationMigration", config, spec));
@@ -72,18 +70,10 @@ pub fn export(context: &Context, config: &Config, made: &Made) {
             "namespaces",
             fields([(
                 config.control.namespace.as_str(),
-                fields([
-                    ("accountID", account(&made.control.operator.arn())),
-                    ("region", config.region.as_str().into()),
-                ]),
+                fields([("accountID", account.into()), ("region", config.region.as_str().into())]),
             )]),
         )]),
     );
-}
-
-/// The fifth part of an ARN.
-fn account(arn: &Output<String>) -> Node {
-    arn.map(|arn: String| arn.split(':').nth(4).unwrap_or_default().to_owned()).into()
 }
 
 fn resource(kind: &str, config: &Config, spec: Node) -> Node {

@@ -29,7 +29,7 @@ pub(super) fn new(
     scope: &Scope,
     parts: &Parts,
     cluster: &ecs::Cluster,
-    image: Output<String>,
+    image: &Output<String>,
     login: &secretsmanager::Secret,
     front: &Front,
 ) -> ecs::Service {
@@ -82,7 +82,7 @@ pub(super) fn new(
 fn task(
     scope: &Scope,
     parts: &Parts,
-    image: Output<String>,
+    image: &Output<String>,
     login: &secretsmanager::Secret,
 ) -> ecs::TaskDefinition {
     let config = scope.config();
@@ -177,6 +177,13 @@ fn starting_role(
 
 /// As many as it takes for the processors to be busy to 60 %.
 fn scale(scope: &Scope, cluster: &ecs::Cluster, service: &ecs::Service) {
+    use appautoscaling::types::{
+        PolicyTargetTrackingScalingPolicyConfiguration as Tracking,
+        PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification as Metric,
+        PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationRequired as MetricRequired,
+        PolicyTargetTrackingScalingPolicyConfigurationRequired as TrackingRequired,
+    };
+
     let config = &scope.config().application;
     let name = scope.name(&SCALING_TARGET);
     let id = cluster
@@ -193,12 +200,6 @@ fn scale(scope: &Scope, cluster: &ecs::Cluster, service: &ecs::Service) {
     let args = appautoscaling::TargetArgs::new(required).tags(scope.tags(&name));
     let target = appautoscaling::Target::new(scope.context(), &name, args, scope.options());
 
-    use appautoscaling::types::{
-        PolicyTargetTrackingScalingPolicyConfiguration as Tracking,
-        PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification as Metric,
-        PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationRequired as MetricRequired,
-        PolicyTargetTrackingScalingPolicyConfigurationRequired as TrackingRequired,
-    };
     let metric =
         Metric::new(MetricRequired { predefined_metric_type: "ECSServiceAverageCPUUtilization".into() });
     let tracking = Tracking::new(TrackingRequired { target_value: 60.0.into() })

@@ -88,7 +88,8 @@ fn refused(path: &str, value: &Json, schema: &Json, found: &mut Vec<String>) {
         found.push(format!("{path}: {text} does not match {pattern}"));
     }
     let length = value.as_str().map(str::len).or(value.as_array().map(Vec::len));
-    for (limit, least) in [("minLength", true), ("minItems", true), ("maxLength", false), ("maxItems", false)] {
+    for (limit, least) in [("minLength", true), ("minItems", true), ("maxLength", false), ("maxItems", false)]
+    {
         if let (Some(length), Some(limit)) = (length, schema[limit].as_u64()) {
             let limit = usize::try_from(limit).unwrap();
             if if least { length < limit } else { length > limit } {
@@ -184,7 +185,8 @@ fn the_secrets_that_are_named_are_listed() {
         named.insert(side["tls"]["caRef"]["name"].clone().to_string());
     }
     let listed = output(&record, "manifestSecrets");
-    let names: BTreeSet<String> = listed.as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
+    let names: BTreeSet<String> =
+        listed.as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
     assert_eq!(names, named);
     for item in listed.as_array().unwrap() {
         let fields: Vec<&String> = item.as_object().unwrap().keys().collect();

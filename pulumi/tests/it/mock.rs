@@ -73,6 +73,8 @@ impl Mock {
                 let value = match kind {
                     _ if self.preview => continue,
                     "string" => Value::Text(format!("{property}<{name}>")),
+                    "integer" => Value::Number(1.0),
+                    "strings" => Value::List(vec![Value::Text(format!("{property}<{name}>"))]),
                     _ => continue,
                 };
                 properties.entry(property).or_insert(value);

@@ -70,7 +70,8 @@ fn build(made: &Made, before: &[Resource]) -> Output<String> {
             Output::<Vec<String>>::of(all).map(|it| it.concat())
         }
         Made::Field(inner) => {
-            Output::of(BTreeMap::from([("x".to_owned(), build(inner, before))])).property("x")
+            Output::<BTreeMap<String, String>>::of(BTreeMap::from([("x".to_owned(), build(inner, before))]))
+                .property("x")
         }
         Made::Item(inner) => Output::<Vec<String>>::of(vec![Output::of("first"), build(inner, before)]).at(1),
     }

@@ -26,7 +26,7 @@ fn place(party: Party) -> Option<(i32, i32, &'static str)> {
         Party::Replication => (680, 440, "#047857"),
         Party::Control => (680, 600, "#be185d"),
         Party::ControlPlane => (400, 640, "#9d174d"),
-        Party::Database => (1020, 380, "#1e3a8a"),
+        Party::Database => (1000, 380, "#1e3a8a"),
         Party::Endpoints | Party::Internet | Party::Staging | Party::Test => return None,
     })
 }
@@ -68,7 +68,7 @@ fn line(svg: &mut String, flow: &Flow, port: u16, nth: i32) {
     let (Some((x1, y1, colour)), Some((x2, y2, _))) = (place(flow.from), place(flow.to)) else { return };
     let right = x2 > x1;
     // Lines of one party leave it one below the other, and arrive spread out likewise.
-    let (from_y, to_y) = (y1 + 12 + nth * 13, y2 + 14 + (y1 / 16 + nth * 5) % 38);
+    let (from_y, to_y) = (y1 + if right { 12 } else { 34 } + nth * 13, y2 + 14 + (y1 / 16 + nth * 5) % 38);
     let (from_x, to_x) = if right { (x1 + WIDTH, x2 - 4) } else { (x1, x2 + WIDTH + 4) };
     let bend = (to_x - from_x) / 2;
     let (a, b) = (from_x + bend, to_x - bend);
@@ -84,7 +84,11 @@ fn line(svg: &mut String, flow: &Flow, port: u16, nth: i32) {
 
 /// What a component has that is not in the network: how many of which.
 fn summary(record: &Record, component: &str) -> String {
-    const SHOWN: [(&str, &str); 16] = [
+    const SHOWN: [(&str, &str); 20] = [
+        (":Subnet", "subnets"),
+        (":RouteTable", "route tables"),
+        (":SecurityGroup", "security groups"),
+        ("Rule", "rules"),
         (":Key", "keys"),
         (":LogGroup", "log groups"),
         (":Secret", "secrets"),
@@ -106,7 +110,11 @@ fn summary(record: &Record, component: &str) -> String {
     let mut parts = Vec::new();
     for (kind, word) in SHOWN {
         let count = own().filter(|it| it.kind.ends_with(kind)).count();
-        let word = if count == 1 { word.strip_suffix("ies").map_or(word.trim_end_matches('s').to_owned(), |it| format!("{it}y")) } else { word.to_owned() };
+        let word = if count == 1 {
+            word.strip_suffix("ies").map_or(word.trim_end_matches('s').to_owned(), |it| format!("{it}y"))
+        } else {
+            word.to_owned()
+        };
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }
@@ -122,12 +130,20 @@ fn draw(record: &Record) -> String {
 <rect width="1260" height="960" fill="#fff"/>
 "##,
     );
-    let subnets = |word: &str| record.resources().filter(|it| it.name.starts_with(&format!("subnet-{word}"))).count();
+    let subnets =
+        |word: &str| record.resources().filter(|it| it.name.starts_with(&format!("subnet-{word}"))).count();
     let nats = record.of_kind("aws:ec2/natGateway:NatGateway").len();
     frame(&mut svg, 20, 80, 240, 120, "Internet");
     frame(&mut svg, 20, 250, 240, 470, "On-premises");
     frame(&mut svg, 340, 40, 900, 690, "VPC");
-    frame(&mut svg, 360, 80, 860, 120, &format!("{} public subnets, with {nats} NAT gateway", subnets("public")));
+    frame(
+        &mut svg,
+        360,
+        80,
+        860,
+        120,
+        &format!("{} public subnets, with {nats} NAT gateway", subnets("public")),
+    );
     frame(&mut svg, 360, 230, 860, 480, &format!("{} private subnets", subnets("private")));
     let mut nth: BTreeMap<Party, i32> = BTreeMap::new();
     let flows = recorded(record);
@@ -142,16 +158,30 @@ fn draw(record: &Record) -> String {
     for party in parties {
         let Some((x, y, colour)) = place(party) else { continue };
         let members = members(record, party).join(", ");
-        let out = flows.iter().any(|it| it.from == party && it.to == Party::Internet && it.port == Port::Https);
+        let out =
+            flows.iter().any(|it| it.from == party && it.to == Party::Internet && it.port == Port::Https);
         let out = if out { "calls AWS, 443 ↗" } else { "" };
         writeln!(
             svg,
             r#"<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{colour}"/><text x="{}" y="{}" class="name">{}</text><text x="{}" y="{}" class="in">{members}</text><text x="{}" y="{}" class="in">{out}</text>"#,
-            x + 10, y + 20, party.word(), x + 10, y + 38, x + 10, y + 55,
+            x + 10, y + 20, party.word().trim_start_matches("on-premises-"), x + 10, y + 38, x + 10, y + 55,
         )
         .unwrap();
     }
-    for (index, component) in ["keys", "network", "security", "database", "migration", "application", "traffic", "control", "observability"].iter().enumerate() {
+    for (index, component) in [
+        "keys",
+        "network",
+        "security",
+        "database",
+        "migration",
+        "application",
+        "traffic",
+        "control",
+        "observability",
+    ]
+    .iter()
+    .enumerate()
+    {
         let y = 765 + 20 * i32::try_from(index).unwrap();
         writeln!(svg, r#"<text x="30" y="{y}" class="small">{}</text>"#, summary(record, component)).unwrap();
     }
@@ -163,10 +193,14 @@ fn draw(record: &Record) -> String {
 fn the_picture_in_the_documentation_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/infrastructure.svg");
     // As in "Run it": one network, database and fleet on-premises.
-    let drawn = draw(&build(&[("onPremisesNetworks", "172.20.0.0/16"), ("onPremisesDatabases", "172.20.1.10")]));
+    let drawn =
+        draw(&build(&[("onPremisesNetworks", "172.20.0.0/16"), ("onPremisesDatabases", "172.20.1.10")]));
     if std::env::var_os("UPDATE_PICTURE").is_some() {
         std::fs::write(path, &drawn).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == drawn, "docs/infrastructure.svg is stale: UPDATE_PICTURE=1 cargo test -p slipway-infra picture");
+    assert!(
+        kept == drawn,
+        "docs/infrastructure.svg is stale: UPDATE_PICTURE=1 cargo test -p slipway-infra picture"
+    );
 }

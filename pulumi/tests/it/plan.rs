@@ -124,7 +124,10 @@ fn plans_are_written_for_checkov() {
             assert_eq!(named("aws_db_instance.db-instance-dev")["storage_encrypted"], true);
             let listener = named("aws_lb_listener.listener-dev");
             assert_eq!(listener["default_action"][0]["forward"][0]["target_group"][0]["weight"], 100);
-            assert_eq!(named("aws_eks_cluster.eks-cluster-dev")["vpc_config"][0]["endpoint_public_access"], false);
+            assert_eq!(
+                named("aws_eks_cluster.eks-cluster-dev")["vpc_config"][0]["endpoint_public_access"],
+                false
+            );
         }
         assert!(!plan.to_string().contains("canary"), "{variant}: a secret in the plan");
         let file = format!("plan-{}.json", variant.replace([' ', ','], "-"));
@@ -157,9 +160,9 @@ fn unseen(record: &Record) -> Vec<String> {
         let Value::List(parameters) = &group.inputs["parameters"] else { continue };
         let set = |name: &str, value: &str| {
             let wanted = [("name", name), ("value", value)].map(|(k, v)| (k, Value::Text(v.to_owned())));
-            parameters.iter().any(|it| {
-                matches!(it, Value::Map(it) if wanted.iter().all(|(k, v)| it.get(*k) == Some(v)))
-            })
+            parameters
+                .iter()
+                .any(|it| matches!(it, Value::Map(it) if wanted.iter().all(|(k, v)| it.get(*k) == Some(v))))
         };
         if !set("rds.force_ssl", "1") {
             found.push(format!("{} lets connections in that are not encrypted", group.name));
@@ -189,7 +192,8 @@ fn what_checkov_does_not_see_is_not_there() {
     }
     // The check can fail.
     let plant = |name: &str, input: &str, value: Value| {
-        let mut record = build(&[("vpnPresharedKey1", "canaryFirst.key_1"), ("vpnPresharedKey2", "canarySecond.key_2")]);
+        let mut record =
+            build(&[("vpnPresharedKey1", "canaryFirst.key_1"), ("vpnPresharedKey2", "canarySecond.key_2")]);
         let found = record.registrations.iter_mut().find(|it| it.name == name);
         found.unwrap_or_else(|| panic!("{name}")).inputs.insert(input.to_owned(), value);
         unseen(&record).len()

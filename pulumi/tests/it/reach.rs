@@ -94,7 +94,8 @@ impl<'a> Graph<'a> {
     /// From a group to a group: out of the one and into the other. Within a VPC there is always a route.
     fn within(&self, from: &str, to: &str, port: u16) -> bool {
         let (from, to) = (self.group(from), self.group(to));
-        let rule = |at: &str, peer: &str| (at.to_owned(), "tcp".to_owned(), port, Peer::Group(peer.to_owned()));
+        let rule =
+            |at: &str, peer: &str| (at.to_owned(), "tcp".to_owned(), port, Peer::Group(peer.to_owned()));
         self.outward.contains(&rule(&from, &to)) && self.inward.contains(&rule(&to, &from))
     }
 
@@ -143,7 +144,10 @@ fn dms_reaches_both_databases() {
         assert!(graph.within("replication", "database", 5432), "{variant}: the target");
         for address in ["172.20.1.10", "172.20.1.11"] {
             let ways = graph.outside("replication", &subnets, address, 5432);
-            assert!(ways.as_ref().is_some_and(|it| it.iter().all(|way| !way.contains("nat"))), "{variant}: {ways:?}");
+            assert!(
+                ways.as_ref().is_some_and(|it| it.iter().all(|way| !way.contains("nat"))),
+                "{variant}: {ways:?}"
+            );
         }
         // And nothing else of on-premises.
         assert_eq!(graph.outside("replication", &subnets, "172.20.2.1", 5432), None, "{variant}");
@@ -173,7 +177,10 @@ fn slipway_and_the_application_reach_both_databases_too() {
             assert!(ways.is_some(), "{variant}: {party}");
         }
         assert!(graph.within("load-balancer", "application", 8080), "{variant}");
-        assert!(graph.outside("load-balancer", &graph.subnets("public"), "172.20.2.7", 8080).is_some(), "{variant}");
+        assert!(
+            graph.outside("load-balancer", &graph.subnets("public"), "172.20.2.7", 8080).is_some(),
+            "{variant}"
+        );
         assert!(graph.within("control", "control-plane", 443), "{variant}");
     }
 }
@@ -182,12 +189,20 @@ fn slipway_and_the_application_reach_both_databases_too() {
 fn open_to_the_world(record: &Record) -> BTreeSet<(String, u16)> {
     let somebody: Ipv4Net = "198.18.7.7/32".parse().unwrap();
     let graph = Graph::new(record);
-    let let_in = graph.inward.iter().filter(|(_, _, _, peer)| matches!(peer, Peer::Network(it) if it.contains(&somebody)));
-    let mut open: BTreeSet<(String, u16)> = let_in.map(|(group, _, port, _)| (group.clone(), *port)).collect();
+    let let_in = graph
+        .inward
+        .iter()
+        .filter(|(_, _, _, peer)| matches!(peer, Peer::Network(it) if it.contains(&somebody)));
+    let mut open: BTreeSet<(String, u16)> =
+        let_in.map(|(group, _, port, _)| (group.clone(), *port)).collect();
     // What has a public address besides, whatever its group.
     for it in record.resources() {
-        for input in ["publiclyAccessible", "assignPublicIp", "associatePublicIpAddress", "endpointPublicAccess"] {
-            if format!("{:?}", it.inputs).contains(&format!("\"{input}\": true")) || it.inputs.get(input) == Some(&Value::Bool(true)) {
+        for input in
+            ["publiclyAccessible", "assignPublicIp", "associatePublicIpAddress", "endpointPublicAccess"]
+        {
+            if format!("{:?}", it.inputs).contains(&format!("\"{input}\": true"))
+                || it.inputs.get(input) == Some(&Value::Bool(true))
+            {
                 open.insert((it.name.clone(), 0));
             }
         }
@@ -214,7 +229,9 @@ fn from_the_internet_only_the_load_balancer_is_reached() {
         assert_eq!(public, graph.subnets("public").into_iter().collect(), "{variant}");
         for it in record.resources() {
             let there = !stands_in(&record, it).is_disjoint(&public);
-            let plumbing = ["NatGateway", "RouteTableAssociation", "LoadBalancer"].iter().any(|word| it.kind.ends_with(word));
+            let plumbing = ["NatGateway", "RouteTableAssociation", "LoadBalancer"]
+                .iter()
+                .any(|word| it.kind.ends_with(word));
             assert!(!there || plumbing, "{variant}: {} is in a public subnet", it.name);
         }
         let balancer = record.of_kind("aws:lb/loadBalancer:LoadBalancer")[0];
@@ -222,7 +239,8 @@ fn from_the_internet_only_the_load_balancer_is_reached() {
     }
     // The check can fail.
     let mut record = build(&[]);
-    let rule = record.registrations.iter_mut().find(|it| it.name == "security-group-rule-control-database-in-dev");
+    let rule =
+        record.registrations.iter_mut().find(|it| it.name == "security-group-rule-control-database-in-dev");
     rule.unwrap().inputs.insert("cidrIpv4".to_owned(), Value::Text("198.18.0.0/15".to_owned()));
     assert_eq!(open_to_the_world(&record).len(), 2);
 }
@@ -233,7 +251,13 @@ fn databases_and_all_that_holds_data_are_in_private_subnets() {
     for (variant, record) in variants() {
         let private: BTreeSet<String> = Graph::new(&record).subnets("private").into_iter().collect();
         for it in record.resources() {
-            let kinds = ["rds/instance:", "dms/replicationInstance:", "ecs/service:", "eks/cluster:", "eks/nodeGroup:"];
+            let kinds = [
+                "rds/instance:",
+                "dms/replicationInstance:",
+                "ecs/service:",
+                "eks/cluster:",
+                "eks/nodeGroup:",
+            ];
             if kinds.iter().any(|kind| it.kind.contains(kind)) {
                 assert_eq!(stands_in(&record, it), private, "{variant}: {}", it.name);
                 seen += 1;
@@ -260,8 +284,9 @@ fn no_rule_is_without_its_other_end_and_no_group_without_anybody_in_it() {
         for group in record.of_kind("aws:ec2/securityGroup:SecurityGroup") {
             let id = format!("id<{}>", group.name);
             // What MGN launches gets these two from its template, and an image must be there before the application.
-            let later = ["staging", "test"].iter().any(|it| group.name.starts_with(&format!("security-group-{it}-")))
-                || (variant.contains("no image") && group.name.contains("-application-"));
+            let later =
+                ["staging", "test"].iter().any(|it| group.name.starts_with(&format!("security-group-{it}-")))
+                    || (variant.contains("no image") && group.name.contains("-application-"));
             let used = record.resources().any(|it| {
                 let mut all = Vec::new();
                 it.inputs.values().for_each(|value| texts(Some(value), &mut all));
@@ -277,7 +302,7 @@ fn no_rule_is_without_its_other_end_and_no_group_without_anybody_in_it() {
 fn a_server_that_is_tested_reaches_nobody() {
     let record = build(&[("serverMigration", "true")]);
     let graph = Graph::new(&record);
-    assert_eq!(graph.routes["id<subnet-test-dev>"], []);
+    assert!(graph.routes["id<subnet-test-dev>"].is_empty());
     assert!(graph.outward.iter().all(|(group, ..)| *group != graph.group("test")));
     assert!(graph.within("control", "test", 8080));
 }

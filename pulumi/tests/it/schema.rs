@@ -80,7 +80,10 @@ fn typed(path: &str, value: &Value, schema: &Json) {
 /// What the provider may answer beside the inputs, with its type.
 pub fn computed(kind: &str) -> impl Iterator<Item = (String, &'static str)> {
     let properties = resource(kind)["properties"].as_object().unwrap();
-    properties.iter().filter_map(|(name, it)| Some((name.clone(), it["type"].as_str()?)))
+    properties.iter().filter_map(|(name, it)| {
+        let kind = it["type"].as_str()?;
+        Some((name.clone(), if it["items"]["type"] == "string" { "strings" } else { kind }))
+    })
 }
 
 pub fn has_input(kind: &str, name: &str) -> bool {
