@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub enum On {
     /// Anything; IAM knows no narrower one, or reading does no harm.
     Everything,
+    /// Databases of this account and region.
+    Databases,
     /// What is DMS's in this account and region.
     Dms,
     /// Only with Slipway's tag in the request.
@@ -28,7 +30,7 @@ pub enum On {
 /// Every operation, as IAM names it.
 pub const RIGHTS: [(&str, On); 35] = [
     ("sts:GetCallerIdentity", On::Everything),
-    ("rds:DescribeDBInstances", On::Everything),
+    ("rds:DescribeDBInstances", On::Databases),
     ("dms:DescribeReplicationSubnetGroups", On::Everything),
     ("dms:DescribeReplicationInstances", On::Everything),
     ("dms:DescribeCertificates", On::Everything),
@@ -71,6 +73,7 @@ const OWN: &str = "slipway.dev/uid";
 pub fn policy(region: &str, account: &str, suffix: &str, key: &str) -> Value {
     let all = [
         On::Everything,
+        On::Databases,
         On::Dms,
         On::NewInDms,
         On::OwnInDms,
@@ -87,6 +90,7 @@ fn statement(on: On, region: &str, account: &str, suffix: &str, key: &str) -> Va
     let dms = format!("arn:aws:dms:{region}:{account}:*");
     let (resource, condition) = match on {
         On::Everything => ("*".to_owned(), None),
+        On::Databases => (format!("arn:aws:rds:{region}:{account}:db:*"), None),
         On::Dms => (dms, None),
         On::NewInDms => (dms, Some(json!({ "Null": { format!("aws:RequestTag/{OWN}"): "false" } }))),
         On::OwnInDms => (dms, Some(json!({ "Null": { format!("aws:ResourceTag/{OWN}"): "false" } }))),

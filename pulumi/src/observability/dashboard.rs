@@ -7,6 +7,9 @@ use crate::aws::cloudwatch;
 use crate::names::DASHBOARD;
 use crate::scope::Scope;
 
+/// Load balancer and its targets, database and replication instance, cluster.
+type Names = (((String, String), (String, String)), String);
+
 pub(super) fn new(scope: &Scope, watched: &Watched) {
     let name = scope.name(&DASHBOARD);
     let region = scope.config().region.clone();
@@ -15,10 +18,7 @@ pub(super) fn new(scope: &Scope, watched: &Watched) {
     let behind =
         watched.database.instance.identifier().zip(&watched.migration.instance.replication_instance_id());
     let body = front.zip(&behind).zip(&application.cluster.name()).map(
-        move |(((balancer, targets), (database, replication)), cluster): (
-            ((String, String), (String, String)),
-            String,
-        )| {
+        move |(((balancer, targets), (database, replication)), cluster): Names| {
             let elb = |metric: &str, statistic: &str| {
                 json!(["AWS/ApplicationELB", metric, "LoadBalancer", balancer, "TargetGroup", targets, { "stat": statistic }])
             };

@@ -44,6 +44,16 @@ fn the_load_balancer_speaks_tls_1_2_and_1_3_and_nothing_else() {
     let priorities: Vec<u64> =
         rules.as_array().unwrap().iter().map(|it| it["Priority"].as_u64().unwrap()).collect();
     assert_eq!(priorities, [0, 1, 2, 3, 4]);
+    let set = |it: &serde_json::Value| it["Statement"]["ManagedRuleGroupStatement"]["Name"].clone();
+    let sets: Vec<serde_json::Value> = rules.as_array().unwrap().iter().map(set).collect();
+    assert!(sets.contains(&"AWSManagedRulesKnownBadInputsRuleSet".into()), "Log4j's among them");
+    assert!(
+        rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["OverrideAction"]["None"].is_object() || it["Action"]["Block"].is_object())
+    );
 }
 
 #[test]

@@ -176,18 +176,18 @@ fn without_a_service_there_is_nothing_to_shift_to() {
 #[test]
 fn the_secrets_that_are_named_are_listed() {
     let record = run(&[]);
-    let mut named = BTreeSet::new();
+    let mut wanted = BTreeSet::new();
     let list = output(&record, "manifests");
     for side in ["source", "target"] {
         let side = &list["items"][0]["spec"][side];
-        named.insert(side["operatorCredentialsRef"]["name"].clone().to_string());
-        named.insert(side["replicationCredentials"]["secretRef"]["name"].clone().to_string());
-        named.insert(side["tls"]["caRef"]["name"].clone().to_string());
+        wanted.insert(side["operatorCredentialsRef"]["name"].clone().to_string());
+        wanted.insert(side["replicationCredentials"]["secretRef"]["name"].clone().to_string());
+        wanted.insert(side["tls"]["caRef"]["name"].clone().to_string());
     }
     let listed = output(&record, "manifestSecrets");
     let names: BTreeSet<String> =
         listed.as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
-    assert_eq!(names, named);
+    assert_eq!(names, wanted);
     for item in listed.as_array().unwrap() {
         let fields: Vec<&String> = item.as_object().unwrap().keys().collect();
         assert_eq!(fields, ["keys", "kind", "name", "namespace", "what"], "no value, nor a place for one");
