@@ -173,7 +173,7 @@ fn write_fields(code: &mut String, name: &str, properties: &Value) {
     put!(code, "impl Output<{name}> {{\n");
     for (wire, property) in entries(properties) {
         let (method, kind) = (ident(wire), rust_type(property));
-        put!(code, "pub fn {method}(&self) -> Output<{kind}> {{ self.field({wire:?}) }}\n");
+        put!(code, "pub fn {method}(&self) -> Output<{kind}> {{ self.property({wire:?}) }}\n");
     }
     put!(code, "}}\n");
 }

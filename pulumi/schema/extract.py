@@ -9,8 +9,8 @@ into Pulumi's schema format, so that the provider's own schema can take this fil
     python3 -m zipfile -e DIR/pulumi_aws-*.whl DIR
     python3 pulumi/schema/extract.py DIR pulumi/schema/wanted.txt pulumi/schema/aws.json
 
-Left out: descriptions, deprecated inputs, and the values of enums that are catalogues (instance classes), which are
-strings.
+Left out: descriptions, deprecated inputs, properties that wanted.txt leaves out with a hyphen, and the values of enums
+that are catalogues (instance classes), which are strings.
 """
 
 import ast
@@ -116,7 +116,7 @@ class Extract:
         folder = self.sdk.root if module == "index" else self.sdk.root / module
         if base not in self.sdk.definitions(folder / "outputs.py") and (
             f"{base}Args" not in self.sdk.definitions(folder / "_inputs.py")
-            or base == "PolicyDocument"  # written as JSON text by every program
+            or base in ("PolicyDocument", "LifecyclePolicyDocument")  # written as JSON text by every program
         ):
             return {"type": "string"}
         if token not in self.types:
@@ -142,10 +142,10 @@ class Extract:
             if wire is not None:
                 yield wire, node.returns, deprecated
 
-    def properties(self, cls, module, deprecated_too):
+    def properties(self, cls, module, deprecated_too, without=()):
         found, required = {}, []
         for wire, annotation, deprecated in self.getters(cls):
-            if deprecated and not deprecated_too:
+            if wire in without or (deprecated and not deprecated_too):
                 continue
             kind, optional = self.type_of(annotation, module)
             found[wire] = kind
@@ -153,14 +153,14 @@ class Extract:
                 required.append(wire)
         return found, sorted(required)
 
-    def resource(self, token):
+    def resource(self, token, without):
         path, name = token.split(":")
         module = path.split("/")[0]
         classes = self.sdk.definitions(self.sdk.file(path))
         # "InitArgs" where a nested type has the plain name.
         args = classes.get(f"{name}Args") or classes[f"{name}InitArgs"]
-        inputs, required_inputs = self.properties(args, module, deprecated_too=False)
-        outputs, required = self.properties(classes[name], module, deprecated_too=False)
+        inputs, required_inputs = self.properties(args, module, False, without)
+        outputs, required = self.properties(classes[name], module, False, without)
         source = ast.unparse(classes[name])
         for snake in re.findall(r"__props__\.__dict__\['(\w+)'\] = None if \w+ is None else pulumi\.Output\.secret", source):
             wire = next(w for w in inputs if w.lower() == snake.replace("_", "").lower())
@@ -215,13 +215,13 @@ def main():
     extract = Extract(sdk)
     resources, functions = {}, {}
     for line in wanted.read_text().splitlines():
-        token = line.split("#")[0].strip()
+        token, *without = line.split("#")[0].split() or [""]
         if not token:
             continue
         if token.split(":")[1][0].islower():
             functions[f"aws:{token}"] = extract.function(token)
         else:
-            resources[f"aws:{token}"] = extract.resource(token)
+            resources[f"aws:{token}"] = extract.resource(token, [it.removeprefix("-") for it in without])
     provider = {}
     for name, annotation, _ in extract.getters(sdk.definitions(sdk.root / "provider.py")["ProviderArgs"]):
         if name in PROVIDER:

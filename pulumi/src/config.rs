@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 
 pub use keys::{KEYS, Key, table};
 use read::Reader;
+pub use stands::{Application, Control, Migration, Traffic};
 
 use crate::names;
 use crate::pulumi::Setting;
@@ -16,6 +17,7 @@ use crate::pulumi::Setting;
 mod keys;
 mod network;
 mod read;
+mod stands;
 
 /// Which set of defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct OnPremises {
     pub databases: Vec<Ipv4Net>,
     /// Where the source's fleet is.
     pub applications: Vec<Ipv4Net>,
+    /// From where people reach the control cluster.
+    pub administrators: Vec<Ipv4Net>,
 }
 
 /// The database in AWS.
@@ -116,6 +120,16 @@ pub struct Config {
     pub on_premises: OnPremises,
     /// The database in AWS.
     pub database: Database,
+    /// What moves the data.
+    pub migration: Migration,
+    /// The application in AWS.
+    pub application: Application,
+    /// Where the application is called.
+    pub traffic: Traffic,
+    /// The cluster that Slipway runs in.
+    pub control: Control,
+    /// Who is told of alarms.
+    pub alert_email: Option<String>,
     /// Days that logs are kept.
     pub log_days: u32,
 }
@@ -141,6 +155,12 @@ const LOG_DAYS: [u32; 15] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 731
 const MONITORING: [u32; 7] = [0, 1, 5, 10, 15, 30, 60];
 
 impl Config {
+    /// The source database as clients name it.
+    pub fn source_host(&self) -> String {
+        let first = || self.on_premises.databases.first().map(|it| it.addr().to_string()).unwrap_or_default();
+        self.control.source_host.clone().unwrap_or_else(first)
+    }
+
     /// Reads it, or says all that is wrong with it.
     pub fn read(project: &str, settings: &BTreeMap<String, Setting>) -> Result<Self, Vec<Refusal>> {
         let mut reader = Reader::new(project, settings);
@@ -174,6 +194,11 @@ impl Config {
         }
         let on_premises = network::on_premises(&mut reader, vpc);
         let database = database(&mut reader);
+        let migration = stands::migration(&mut reader);
+        let application = stands::application(&mut reader, region.as_deref());
+        let traffic = stands::traffic(&mut reader);
+        let control = stands::control(&mut reader);
+        let alert_email = stands::alert_email(&mut reader);
         let log_days = reader.get("logRetentionDays", |text| one_of(text, &LOG_DAYS));
         reader.refuse_unknown();
         reader.refuse_other_region(region.as_deref());
@@ -190,6 +215,11 @@ impl Config {
                 application_port: application_port?,
                 on_premises: on_premises?,
                 database: database?,
+                migration: migration?,
+                application: application?,
+                traffic: traffic?,
+                control: control?,
+                alert_email,
                 log_days: log_days?,
             })
         })();

@@ -5,9 +5,7 @@ use serde_json::json;
 use crate::aws::{cloudwatch, ec2, iam, rds, secretsmanager};
 use crate::flows::{POSTGRES, Party};
 use crate::keys::Keys;
-use crate::names::{
-    DB_INSTANCE, DB_PARAMETER_GROUP, DB_SUBNET_GROUP, ROLE_POLICY_ATTACHMENT, SECRET, SECRET_VERSION,
-};
+use crate::names::{DB_INSTANCE, DB_PARAMETER_GROUP, DB_SUBNET_GROUP, SECRET, SECRET_VERSION};
 use crate::network::{Network, ids};
 use crate::pulumi::{Fields, Node, Output, Resource, Timeouts};
 use crate::scope::{Ground, Scope};
@@ -189,18 +187,12 @@ fn parameter_group(scope: &Scope) -> rds::ParameterGroup {
     rds::ParameterGroup::new(scope.context(), &name, args, scope.named())
 }
 
-/// RDS makes these by itself, kept for ever and with AWS's key, if they are not there before the instance.
+/// They are there before the instance.
 fn log_groups(scope: &Scope, keys: &Keys) -> Vec<cloudwatch::LogGroup> {
     LOGS.iter()
         .map(|log| {
             let name = format!("/aws/rds/instance/{}/{log}", scope.name(&DB_INSTANCE));
-            let args = cloudwatch::LogGroupArgs::new()
-                .name(name.as_str())
-                .retention_in_days(i64::from(scope.config().log_days))
-                .kms_key_id(keys.logs.arn())
-                .tags(scope.tags(&name));
-            let name = scope.part(&crate::names::LOG_GROUP, &format!("db-{log}"));
-            cloudwatch::LogGroup::new(scope.context(), &name, args, scope.named())
+            scope.log_group_as(&format!("db-{log}"), &name, keys)
         })
         .collect()
 }
@@ -211,11 +203,7 @@ fn monitoring_role(scope: &Scope) -> Option<(iam::Role, iam::RolePolicyAttachmen
         return None;
     }
     let role = scope.service_role("db-monitoring", "monitoring.rds.amazonaws.com");
-    let args = iam::RolePolicyAttachmentArgs::new(iam::RolePolicyAttachmentRequired {
-        policy_arn: "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole".into(),
-        role: role.name().into(),
-    });
-    let name = scope.part(&ROLE_POLICY_ATTACHMENT, "db-monitoring");
-    let rights = iam::RolePolicyAttachment::new(scope.context(), &name, args, scope.options());
+    let policy = "service-role/AmazonRDSEnhancedMonitoringRole";
+    let rights = scope.attach("db-monitoring", &role, policy, scope.options());
     Some((role, rights))
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::config::Config;
+
 /// Who takes part in a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {
@@ -14,6 +16,8 @@ pub enum Party {
     OnPremisesDatabase,
     /// The source's fleet, `onPremisesApplications`.
     OnPremisesApplication,
+    /// From where people reach the control cluster, `onPremisesAdministrators`.
+    OnPremisesAdministrators,
     /// The application's load balancer.
     LoadBalancer,
     /// The application's tasks in AWS.
@@ -24,20 +28,38 @@ pub enum Party {
     Replication,
     /// The nodes of the control cluster, on which Slipway runs.
     Control,
+    /// The control cluster's Kubernetes API.
+    ControlPlane,
     /// The VPC's endpoints to AWS.
     Endpoints,
+    /// MGN's replication servers, to which the agents send disks.
+    Staging,
+    /// Servers that MGN launched as a test.
+    Test,
 }
 
 impl Party {
     /// The parties in AWS: each has a security group.
-    pub const GROUPS: [Self; 6] = [
+    pub const GROUPS: [Self; 9] = [
         Self::LoadBalancer,
         Self::Application,
         Self::Database,
         Self::Replication,
         Self::Control,
+        Self::ControlPlane,
         Self::Endpoints,
+        Self::Staging,
+        Self::Test,
     ];
+
+    /// Is it there at all?
+    pub fn exists(self, config: &Config) -> bool {
+        match self {
+            Self::Endpoints => config.interface_endpoints,
+            Self::Staging | Self::Test => config.migration.servers,
+            _ => true,
+        }
+    }
 
     /// The word for it in names.
     pub fn word(self) -> &'static str {
@@ -46,12 +68,16 @@ impl Party {
             Self::Internet => "internet",
             Self::OnPremisesDatabase => "on-premises-database",
             Self::OnPremisesApplication => "on-premises-application",
+            Self::OnPremisesAdministrators => "on-premises-administrators",
             Self::LoadBalancer => "load-balancer",
             Self::Application => "application",
             Self::Database => "database",
             Self::Replication => "replication",
             Self::Control => "control",
+            Self::ControlPlane => "control-plane",
             Self::Endpoints => "endpoints",
+            Self::Staging => "staging",
+            Self::Test => "test",
         }
     }
 }
@@ -65,6 +91,31 @@ pub enum Port {
     Https,
     /// The application's, `applicationPort`.
     Application,
+    /// The kubelet's.
+    Kubelet,
+    /// DNS's, by TCP and by UDP.
+    Dns,
+    /// That of MGN's agents.
+    Agent,
+}
+
+impl Port {
+    /// Its number.
+    pub fn number(self, config: &Config) -> u16 {
+        match self {
+            Self::Postgres => POSTGRES,
+            Self::Https => 443,
+            Self::Application => config.application_port,
+            Self::Kubelet => 10250,
+            Self::Dns => 53,
+            Self::Agent => 1500,
+        }
+    }
+
+    /// The protocols.
+    pub fn protocols(self) -> &'static [&'static str] {
+        if self == Self::Dns { &["tcp", "udp"] } else { &["tcp"] }
+    }
 }
 
 /// PostgreSQL's port, on both sides.
@@ -77,7 +128,7 @@ pub struct Flow {
     pub from: Party,
     /// Who accepts it.
     pub to: Party,
-    /// On which port, TCP.
+    /// On which port.
     pub port: Port,
     /// What it is for. It is the rule's description too, so it has only characters that EC2 takes.
     pub why: &'static str,
@@ -95,7 +146,7 @@ const fn flow(from: Party, to: Party, port: Port, why: &'static str) -> Flow {
 }
 
 /// Every flow.
-pub const FLOWS: [Flow; 17] = [
+pub const FLOWS: [Flow; 25] = [
     flow(Party::Clients, Party::LoadBalancer, Port::Https, "Requests to the application"),
     flow(Party::LoadBalancer, Party::Application, Port::Application, "Requests to the fleet in AWS"),
     flow(
@@ -158,6 +209,29 @@ pub const FLOWS: [Flow; 17] = [
         Port::Postgres,
         "A DBA at the source restores schema and roles",
     ),
+    flow(
+        Party::OnPremisesAdministrators,
+        Party::ControlPlane,
+        Port::Https,
+        "People reach the control cluster with kubectl and helm",
+    ),
+    flow(Party::Control, Party::ControlPlane, Port::Https, "Nodes and Slipway call Kubernetes"),
+    flow(
+        Party::ControlPlane,
+        Party::Control,
+        Port::Kubelet,
+        "Kubernetes calls its nodes, for logs and figures",
+    ),
+    flow(Party::Control, Party::Control, Port::Dns, "Pods look up names"),
+    flow(
+        Party::OnPremisesApplication,
+        Party::Staging,
+        Port::Agent,
+        "Agents of MGN send the disks of their servers",
+    ),
+    flow(Party::Staging, Party::Endpoints, Port::Https, "Calls to AWS without the internet"),
+    flow(Party::Staging, Party::Internet, Port::Https, "Calls to AWS where the VPC has no endpoint"),
+    flow(Party::Control, Party::Test, Port::Application, "A server that is tested is asked if it is well"),
 ];
 
 /// The flows, as the table in the documentation.
@@ -168,6 +242,9 @@ pub fn table() -> String {
             Port::Postgres => "5432",
             Port::Https => "443",
             Port::Application => "`applicationPort`",
+            Port::Kubelet => "10250",
+            Port::Dns => "53, TCP and UDP",
+            Port::Agent => "1500",
         };
         let (from, to) = (from.word(), to.word());
         // Writing to a string can't fail.

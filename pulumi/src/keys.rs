@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::aws::kms;
-use crate::names::{KMS_KEY, log_groups};
+use crate::names::{KMS_KEY, TRAIL, log_groups};
 use crate::pulumi::{Fields, Node, Output};
 use crate::scope::{Ground, Scope};
 
@@ -15,8 +15,12 @@ pub struct Keys {
     pub database: kms::Key,
     /// For log groups.
     pub logs: kms::Key,
-    /// For secrets.
+    /// For secrets, Kubernetes' too.
     pub secrets: kms::Key,
+    /// For alerts on their way.
+    pub alerts: kms::Key,
+    /// For the trail of all calls to AWS.
+    pub trail: kms::Key,
 }
 
 impl Keys {
@@ -27,12 +31,25 @@ impl Keys {
         let plain = scope.account().map(|account| policy(&account, &[]));
         let logs =
             scope.account().map(move |account| policy(&account, &[for_logs(&region, &account, &suffix)]));
+        let alerts = scope.account().map(|account| policy(&account, &[for_alarms(&account)]));
+        let (region, suffix) = (scope.config().region.clone(), scope.config().suffix.clone());
+        let trail = scope
+            .account()
+            .map(move |account| policy(&account, &[for_trail(&region, &account, &TRAIL.name(&suffix))]));
         let keys = Self {
+            alerts: key(&scope, "alerts", "Alerts on their way", alerts),
+            trail: key(&scope, "trail", "The trail of all calls to AWS", trail),
             database: key(&scope, "database", "The database, its backups and its figures", plain.clone()),
             logs: key(&scope, "logs", "Log groups", logs),
             secrets: key(&scope, "secrets", "Secrets", plain),
         };
-        let outputs = [("database", &keys.database), ("logs", &keys.logs), ("secrets", &keys.secrets)];
+        let outputs = [
+            ("database", &keys.database),
+            ("logs", &keys.logs),
+            ("secrets", &keys.secrets),
+            ("alerts", &keys.alerts),
+            ("trail", &keys.trail),
+        ];
         scope.end(Fields::from(outputs.map(|(word, key)| (word.to_owned(), Node::from(key.arn())))));
         keys
     }
@@ -76,5 +93,31 @@ fn for_logs(region: &str, account: &str, suffix: &str) -> Value {
         "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
         "Resource": "*",
         "Condition": { "ArnLike": { "kms:EncryptionContext:aws:logs:arn": groups } },
+    })
+}
+
+/// CloudWatch, for what this account's alarms tell.
+fn for_alarms(account: &str) -> Value {
+    json!({
+        "Sid": "AlarmsOfThisAccount",
+        "Effect": "Allow",
+        "Principal": { "Service": "cloudwatch.amazonaws.com" },
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+        "Resource": "*",
+        "Condition": { "StringEquals": { "aws:SourceAccount": account } },
+    })
+}
+
+/// CloudTrail, for this environment's trail and no other.
+fn for_trail(region: &str, account: &str, trail: &str) -> Value {
+    json!({
+        "Sid": "TrailOfThisEnvironment",
+        "Effect": "Allow",
+        "Principal": { "Service": "cloudtrail.amazonaws.com" },
+        "Action": ["kms:GenerateDataKey*", "kms:DescribeKey"],
+        "Resource": "*",
+        "Condition": { "StringEquals": {
+            "aws:SourceArn": format!("arn:aws:cloudtrail:{region}:{account}:trail/{trail}"),
+        } },
     })
 }

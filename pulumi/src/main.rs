@@ -41,6 +41,6 @@ async fn run() -> Result<(), Vec<String>> {
         }
     };
     let context = Context::new(Arc::new(engine), &settings.project, &settings.stack, settings.preview);
-    environment::build(&context, &config);
+    environment::build(&context, &config).await;
     context.finish().await
 }

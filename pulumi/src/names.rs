@@ -25,7 +25,7 @@ macro_rules! kinds {
 
 kinds! {
     PROVIDER = "provider", TAG, 0;
-    COMPONENT = "component", TAG, 8;
+    COMPONENT = "component", TAG, 13;
     VPC = "vpc", TAG, 0;
     SUBNET = "subnet", TAG, 9;
     INTERNET_GATEWAY = "internet-gateway", TAG, 0;
@@ -49,7 +49,44 @@ kinds! {
     LOG_GROUP = "log-group", 512, 13;
     ROLE = "role", 64, 13;
     ROLE_POLICY = "role-policy", 128, 13;
-    ROLE_POLICY_ATTACHMENT = "role-policy-attachment", TAG, 13;
+    ROLE_POLICY_ATTACHMENT = "role-policy-attachment", TAG, 24;
+    ACCOUNT_ROLE = "account-role", TAG, 24;
+    REPLICATION_INSTANCE = "replication-instance", 63, 0;
+    DMS_SUBNET_GROUP = "dms-subnet-group", 255, 0;
+    BUCKET = "bucket", 50, 11; // and the account's 12 digits with a hyphen, of 63
+    BUCKET_VERSIONING = "bucket-versioning", TAG, 11;
+    BUCKET_ENCRYPTION = "bucket-encryption", TAG, 11;
+    BUCKET_PUBLIC_ACCESS = "bucket-public-access", TAG, 11;
+    BUCKET_OWNERSHIP = "bucket-ownership", TAG, 11;
+    BUCKET_LIFECYCLE = "bucket-lifecycle", TAG, 11;
+    BUCKET_POLICY = "bucket-policy", TAG, 11;
+    REPOSITORY = "repository", 256, 0;
+    REPOSITORY_LIFECYCLE = "repository-lifecycle", TAG, 0;
+    ECS_CLUSTER = "ecs-cluster", 255, 0;
+    ECS_SERVICE = "ecs-service", 255, 0;
+    TASK_DEFINITION = "task-definition", 255, 0;
+    SCALING_TARGET = "scaling-target", TAG, 0;
+    SCALING_POLICY = "scaling-policy", 256, 3;
+    ALB = "alb", 32, 0;
+    TARGET_GROUP = "tg", 32, 6;
+    TARGET = "target", TAG, 15;
+    LISTENER = "listener", TAG, 0;
+    WEB_ACL = "web-acl", 128, 0;
+    WEB_ACL_ASSOCIATION = "web-acl-association", TAG, 0;
+    WEB_ACL_LOGGING = "web-acl-logging", TAG, 0;
+    ZONE = "zone", TAG, 7;
+    HEALTH_CHECK = "health-check", TAG, 22;
+    EKS_CLUSTER = "eks-cluster", 100, 0;
+    NODE_GROUP = "node-group", 63, 0;
+    LAUNCH_TEMPLATE = "launch-template", 128, 5;
+    ADDON = "addon", TAG, 22;
+    POD_IDENTITY = "pod-identity", TAG, 7;
+    TOPIC = "topic", 256, 6;
+    TOPIC_POLICY = "topic-policy", TAG, 6;
+    SUBSCRIPTION = "subscription", TAG, 5;
+    TRAIL = "trail", 128, 0;
+    ALARM = "alarm", 255, 26;
+    DASHBOARD = "dashboard", 255, 0;
     DB_INSTANCE = "db-instance", 63, 0;
     DB_SUBNET_GROUP = "db-subnet-group", 255, 0;
     DB_PARAMETER_GROUP = "db-parameter-group", 255, 2;
@@ -75,8 +112,7 @@ impl Kind {
     }
 }
 
-/// The longest suffix. Load balancers and target groups, which stand on this ground, may have 32 characters, and the words
-/// for them 11.
+/// The longest suffix. The operator's own names have to have room for it, too.
 pub const LONGEST_SUFFIX: usize = 20;
 
 /// Why this can't be a suffix, if it can't.
@@ -97,6 +133,23 @@ pub fn refuse_suffix(suffix: &str) -> Option<String> {
 }
 
 /// The log groups of an environment, as patterns: ours, and those whose names AWS dictates.
-pub fn log_groups(suffix: &str) -> [String; 2] {
-    [LOG_GROUP.part("*", suffix), format!("/aws/rds/instance/{}/*", DB_INSTANCE.name(suffix))]
+pub fn log_groups(suffix: &str) -> [String; 6] {
+    [
+        LOG_GROUP.part("*", suffix),
+        format!("/aws/rds/instance/{}/*", DB_INSTANCE.name(suffix)),
+        replication_logs(suffix),
+        format!("/aws/ecs/containerinsights/{}/*", ECS_CLUSTER.name(suffix)),
+        format!("/aws/eks/{}/*", EKS_CLUSTER.name(suffix)),
+        web_acl_logs(suffix),
+    ]
+}
+
+/// What DMS calls the log group of our replication instance.
+pub fn replication_logs(suffix: &str) -> String {
+    format!("dms-tasks-{}", REPLICATION_INSTANCE.name(suffix))
+}
+
+/// A log group for a web ACL must begin like this.
+pub fn web_acl_logs(suffix: &str) -> String {
+    format!("aws-waf-logs-{}", WEB_ACL.name(suffix))
 }

@@ -37,6 +37,8 @@ pub struct Network<'a> {
     public_routes: ec2::RouteTable,
     /// A table for each private subnet.
     private_routes: Vec<ec2::RouteTable>,
+    /// The VPN's connection, if there is one.
+    vpn: Option<Output<String>>,
 }
 
 impl<'a> Network<'a> {
@@ -87,8 +89,8 @@ impl<'a> Network<'a> {
                 table
             })
             .collect();
-        let network = Self { scope, vpc, public, private, public_routes, private_routes };
-        link::new(&network, keys);
+        let mut network = Self { scope, vpc, public, private, public_routes, private_routes, vpn: None };
+        network.vpn = link::new(&network, keys);
         network
     }
 
@@ -101,6 +103,16 @@ impl<'a> Network<'a> {
             ("privateSubnetIds".to_owned(), ids(&self.private).into()),
         ]);
         self.scope.end(outputs);
+    }
+
+    /// The tables of the private subnets, in the order of zones.
+    pub fn private_routes(&self) -> &[ec2::RouteTable] {
+        &self.private_routes
+    }
+
+    /// The VPN's connection, if there is one.
+    pub fn vpn(&self) -> Option<Output<String>> {
+        self.vpn.clone()
     }
 
     /// All route tables with their names. The public one leads on-premises too: the load balancer stands in public subnets

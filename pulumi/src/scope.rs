@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::aws::iam;
+use crate::aws::{cloudwatch, iam};
 use crate::config::Config;
-use crate::names::{COMPONENT, Kind, ROLE};
+use crate::keys::Keys;
+use crate::names::{COMPONENT, Kind, LOG_GROUP, ROLE, ROLE_POLICY, ROLE_POLICY_ATTACHMENT};
 use crate::pulumi::{Context, Fields, Options, Output, Resource};
 
 /// What is the same for all components.
@@ -84,8 +85,8 @@ impl Scope<'_> {
     }
 
     /// A role that only `service` takes on, and only for this account.
-    pub fn service_role(&self, part: &str, service: &'static str) -> iam::Role {
-        let name = self.part(&ROLE, part);
+    pub fn service_role(&self, part: &str, service: &str) -> iam::Role {
+        let (name, service) = (self.part(&ROLE, part), service.to_owned());
         let trust = self.account().map(move |account| {
             json!({ "Version": "2012-10-17", "Statement": [{
                 "Effect": "Allow",
@@ -100,6 +101,50 @@ impl Scope<'_> {
             .force_detach_policies(true)
             .tags(self.tags(&name));
         iam::Role::new(self.context(), &name, args, self.named())
+    }
+
+    /// What a role may do.
+    pub fn rights(&self, part: &str, role: &iam::Role, policy: Output<String>) -> iam::RolePolicy {
+        let name = self.part(&ROLE_POLICY, part);
+        let required = iam::RolePolicyRequired { policy: policy.into(), role: role.id().into() };
+        let args = iam::RolePolicyArgs::new(required).name(name.as_str());
+        iam::RolePolicy::new(self.context(), &name, args, self.named())
+    }
+
+    /// Gives a role a policy of AWS's own.
+    pub fn attach(
+        &self,
+        part: &str,
+        role: &iam::Role,
+        policy: &str,
+        options: Options,
+    ) -> iam::RolePolicyAttachment {
+        let args = iam::RolePolicyAttachmentArgs::new(iam::RolePolicyAttachmentRequired {
+            policy_arn: format!("arn:aws:iam::aws:policy/{policy}").into(),
+            role: role.name().into(),
+        });
+        iam::RolePolicyAttachment::new(
+            self.context(),
+            &self.part(&ROLE_POLICY_ATTACHMENT, part),
+            args,
+            options,
+        )
+    }
+
+    /// An encrypted log group that goes with the environment.
+    pub fn log_group(&self, part: &str, keys: &Keys) -> cloudwatch::LogGroup {
+        self.log_group_as(part, &self.part(&LOG_GROUP, part), keys)
+    }
+
+    /// The same, by a name that AWS dictates. What writes to it makes it by itself, kept for ever and with AWS's key, if it is
+    /// not there before.
+    pub fn log_group_as(&self, part: &str, name: &str, keys: &Keys) -> cloudwatch::LogGroup {
+        let args = cloudwatch::LogGroupArgs::new()
+            .name(name)
+            .retention_in_days(i64::from(self.config().log_days))
+            .kms_key_id(keys.logs.arn())
+            .tags(self.tags(name));
+        cloudwatch::LogGroup::new(self.context(), &self.part(&LOG_GROUP, part), args, self.named())
     }
 
     /// Ends the component.

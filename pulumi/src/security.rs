@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use crate::aws::{ec2, vpc};
 use crate::config::Config;
-use crate::flows::{FLOWS, Flow, POSTGRES, Party, Port};
+use crate::flows::{FLOWS, Flow, Party};
 use crate::names::{SECURITY_GROUP, SECURITY_GROUP_RULE};
 use crate::pulumi::{Fields, Node, Output};
 use crate::scope::{Ground, Scope};
@@ -22,8 +22,7 @@ impl Security {
         let scope = ground.component("security");
         let groups = Party::GROUPS
             .into_iter()
-            // Without endpoints there is nobody to connect to.
-            .filter(|&party| party != Party::Endpoints || scope.config().interface_endpoints)
+            .filter(|party| party.exists(scope.config()))
             .map(|party| (party, group(&scope, vpc_id, party)))
             .collect();
         let security = Self { groups };
@@ -51,10 +50,10 @@ impl Security {
         for (own, other, inward) in [(flow.from, flow.to, false), (flow.to, flow.from, true)] {
             let Some(group) = self.group(own) else { continue };
             if let Some(other) = self.group(other) {
-                rule(scope, group, flow, inward, Peer::Group(other));
+                rules(scope, group, flow, inward, Peer::Group(other));
             } else {
                 for network in networks(scope.config(), other) {
-                    rule(scope, group, flow, inward, Peer::Network(network));
+                    rules(scope, group, flow, inward, Peer::Network(network));
                 }
             }
         }
@@ -68,6 +67,7 @@ fn networks(config: &Config, party: Party) -> Vec<Ipv4Net> {
         Party::Internet => vec![Ipv4Net::default()],
         Party::OnPremisesDatabase => config.on_premises.databases.clone(),
         Party::OnPremisesApplication => config.on_premises.applications.clone(),
+        Party::OnPremisesAdministrators => config.on_premises.administrators.clone(),
         // A group that was not made.
         _ => Vec::new(),
     }
@@ -90,15 +90,27 @@ enum Peer<'a> {
     Network(Ipv4Net),
 }
 
-fn rule(scope: &Scope, group: &ec2::SecurityGroup, flow: &Flow, inward: bool, peer: Peer) {
-    let port = i64::from(match flow.port {
-        Port::Postgres => POSTGRES,
-        Port::Https => 443,
-        Port::Application => scope.config().application_port,
-    });
+fn rules(scope: &Scope, group: &ec2::SecurityGroup, flow: &Flow, inward: bool, peer: Peer) {
+    for protocol in flow.port.protocols() {
+        rule(scope, group, flow, inward, peer, protocol);
+    }
+}
+
+fn rule(
+    scope: &Scope,
+    group: &ec2::SecurityGroup,
+    flow: &Flow,
+    inward: bool,
+    peer: Peer,
+    protocol: &'static str,
+) {
+    let port = i64::from(flow.port.number(scope.config()));
     let mut word = format!("{}-{}", flow.name(), if inward { "in" } else { "out" });
     if let Peer::Network(network) = &peer {
         word = format!("{word}-{}", network.to_string().replace('/', "-"));
+    }
+    if protocol != "tcp" {
+        word = format!("{word}-{protocol}");
     }
     let name = scope.part(&SECURITY_GROUP_RULE, &word);
     let mut tags = scope.tags(&name);
@@ -106,7 +118,8 @@ fn rule(scope: &Scope, group: &ec2::SecurityGroup, flow: &Flow, inward: bool, pe
     // Two types with the same inputs.
     macro_rules! make {
         ($rule:ident, $args:ident, $required:ident) => {{
-            let required = vpc::$required { ip_protocol: "tcp".into(), security_group_id: group.id().into() };
+            let required =
+                vpc::$required { ip_protocol: protocol.into(), security_group_id: group.id().into() };
             let args =
                 vpc::$args::new(required).from_port(port).to_port(port).description(flow.why).tags(tags);
             let args = match peer {

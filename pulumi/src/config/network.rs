@@ -88,6 +88,7 @@ pub(super) fn on_premises(reader: &mut Reader, vpc: Option<Ipv4Net>) -> Option<O
     let networks = reader.get("onPremisesNetworks", |text| list(text, 20, on_premises_network));
     let databases = reader.get("onPremisesDatabases", |text| list(text, 10, on_premises_network));
     let applications = reader.get("onPremisesApplications", |text| list(text, 20, on_premises_network));
+    let administrators = reader.get("onPremisesAdministrators", |text| list(text, 10, on_premises_network));
     if let (Some(vpc), Some(networks)) = (vpc, &networks)
         && let Some(network) = networks.iter().find(|it| overlap(**it, vpc))
     {
@@ -95,7 +96,11 @@ pub(super) fn on_premises(reader: &mut Reader, vpc: Option<Ipv4Net>) -> Option<O
             format!("overlaps {network} of onPremisesNetworks, so that addresses there could not be reached");
         reader.refuse("vpcCidr", &format!("{vpc} {why}"), false);
     }
-    for (key, parts) in [("onPremisesDatabases", &databases), ("onPremisesApplications", &applications)] {
+    for (key, parts) in [
+        ("onPremisesDatabases", &databases),
+        ("onPremisesApplications", &applications),
+        ("onPremisesAdministrators", &administrators),
+    ] {
         let (Some(parts), Some(networks)) = (parts, &networks) else { continue };
         if let Some(outside) = parts.iter().find(|part| !networks.iter().any(|it| it.contains(*part))) {
             let why = format!(
@@ -104,7 +109,13 @@ pub(super) fn on_premises(reader: &mut Reader, vpc: Option<Ipv4Net>) -> Option<O
             reader.refuse(key, &why, false);
         }
     }
-    Some(OnPremises { link: link?, networks: networks?, databases: databases?, applications: applications? })
+    Some(OnPremises {
+        link: link?,
+        networks: networks?,
+        databases: databases?,
+        applications: applications?,
+        administrators: administrators?,
+    })
 }
 
 fn link(reader: &mut Reader) -> Option<Link> {
@@ -148,7 +159,7 @@ fn link(reader: &mut Reader) -> Option<Link> {
     Some(Link::Vpn { gateway: gateway?, bgp_asn, preshared_keys: keys })
 }
 
-fn public(address: Ipv4Addr) -> bool {
+pub(super) fn public(address: Ipv4Addr) -> bool {
     let shared = net(100, 64, 0, 0, 10).contains(&address);
     let unroutable = net(0, 0, 0, 0, 8).contains(&address) || net(224, 0, 0, 0, 3).contains(&address);
     !(address.is_private() || address.is_loopback() || address.is_link_local() || shared || unroutable)

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Network, flow_log, ids, route};
+use super::{Network, ids, route};
 use crate::aws::{cloudwatch, ec2, ec2transitgateway};
 use crate::config::Link;
 use crate::keys::Keys;
@@ -11,12 +11,16 @@ use crate::names::{
 };
 use crate::pulumi::{Output, Setting};
 
-pub(super) fn new(network: &Network, keys: &Keys) {
+/// Makes it; gives the VPN's connection, if it is one.
+pub(super) fn new(network: &Network, keys: &Keys) -> Option<Output<String>> {
     match &network.scope.config().on_premises.link {
         Link::Vpn { gateway, bgp_asn, preshared_keys } => {
-            vpn(network, keys, *gateway, *bgp_asn, preshared_keys.as_ref());
+            Some(vpn(network, keys, *gateway, *bgp_asn, preshared_keys.as_ref()))
         }
-        Link::TransitGateway { id } => transit_gateway(network, id),
+        Link::TransitGateway { id } => {
+            transit_gateway(network, id);
+            None
+        }
     }
 }
 
@@ -48,7 +52,7 @@ fn vpn(
     address: Ipv4Addr,
     bgp_asn: Option<u32>,
     preshared_keys: Option<&[Setting; 2]>,
-) {
+) -> Output<String> {
     let scope = &network.scope;
     let name = scope.name(&CUSTOMER_GATEWAY);
     // Without BGP the number means nothing, and AWS wants one.
@@ -74,7 +78,7 @@ fn vpn(
         ec2::VpnGatewayRoutePropagation::new(scope.context(), &name, args, scope.options());
     }
 
-    let logs = flow_log::log_group(scope, "vpn", keys);
+    let logs = scope.log_group("vpn", keys);
     let name = scope.name(&VPN_CONNECTION);
     let required =
         ec2::VpnConnectionRequired { customer_gateway_id: theirs.id().into(), r#type: "ipsec.1".into() };
@@ -102,6 +106,7 @@ fn vpn(
     scope
         .context()
         .export("vpnTunnelAddresses", vec![connection.tunnel1_address(), connection.tunnel2_address()]);
+    connection.id()
 }
 
 /// `IKEv2` with AES-256, SHA-2 and no old Diffie-Hellman group: AWS's own defaults still take SHA-1 and group 2.

@@ -180,6 +180,8 @@ fn request(it: Registration) -> rpc::RegisterResourceRequest {
             update: timeouts.update,
             delete: timeouts.delete,
         }),
+        retain_on_delete: it.rules.retain_on_delete.then_some(true),
+        import_id: it.rules.import_id,
         accept_secrets: true,
         supports_partial_values: true,
         supports_result_reporting: true,

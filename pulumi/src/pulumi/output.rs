@@ -62,7 +62,7 @@ impl<T> Output<T> {
     }
 
     /// One field of an object. The generated code gives the fields their types.
-    pub fn field<U>(&self, name: &'static str) -> Output<U> {
+    pub fn property<U>(&self, name: &'static str) -> Output<U> {
         self.part(move |value| match value {
             Value::Map(mut fields) => Ok(fields.remove(name).unwrap_or_default()),
             Value::Null => Ok(Value::Null),
@@ -83,6 +83,14 @@ impl<T> Output<T> {
             };
             Ok(known)
         })
+    }
+}
+
+impl<T: Decode> Output<T> {
+    /// Waits for the value: for what decides whether something is registered at all. `None` if it is not known in this
+    /// preview, is not there, or will never come, which then is said at the end of the run.
+    pub async fn wait(&self) -> Option<T> {
+        T::decode(&self.pending.clone().await.ok()?.value.revealed())
     }
 }
 
@@ -223,6 +231,12 @@ impl<T> From<&Output<T>> for Input<T> {
 
 impl<T> From<Vec<Output<T>>> for Input<Vec<T>> {
     fn from(outputs: Vec<Output<T>>) -> Self {
+        Self(outputs.into(), PhantomData)
+    }
+}
+
+impl<T> From<BTreeMap<String, Output<T>>> for Input<BTreeMap<String, T>> {
+    fn from(outputs: BTreeMap<String, Output<T>>) -> Self {
         Self(outputs.into(), PhantomData)
     }
 }

@@ -50,6 +50,10 @@ pub struct Rules {
     pub aliases: Vec<Alias>,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// Forget it instead of deleting it.
+    pub retain_on_delete: bool,
+    /// The id of what is there already, to be taken over if this stack does not have it; empty to make it.
+    pub import_id: String,
 }
 
 /// The options of a registration.

@@ -104,9 +104,24 @@ decode! {
     String: Value::Text(it) => Some(it.clone());
 }
 
+impl Decode for i64 {
+    /// A double has whole numbers up to 2^53; more is no number that a provider means.
+    fn decode(value: &Value) -> Option<Self> {
+        let Value::Number(it) = value else { return None };
+        format!("{it}").parse().ok()
+    }
+}
+
 impl<T: Decode> Decode for Vec<T> {
     fn decode(value: &Value) -> Option<Self> {
         if let Value::List(items) = value { items.iter().map(T::decode).collect() } else { None }
+    }
+}
+
+impl<T: Decode> Decode for BTreeMap<String, T> {
+    fn decode(value: &Value) -> Option<Self> {
+        let Value::Map(fields) = value else { return None };
+        fields.iter().map(|(name, it)| Some((name.clone(), T::decode(it)?))).collect()
     }
 }
 

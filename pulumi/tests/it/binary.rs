@@ -187,6 +187,7 @@ fn a_function_that_the_provider_refuses_is_told() {
     assert_eq!(output.status.code(), Some(1));
     let said = errors(&output);
     let wanted = [
+        "calling aws:iam/getRoles:getRoles: filters: not like this",
         "calling aws:index/getAvailabilityZones:getAvailabilityZones: filters: not like this",
         "calling aws:index/getCallerIdentity:getCallerIdentity: filters: not like this",
         "calling aws:secretsmanager/getRandomPassword:getRandomPassword: filters: not like this",

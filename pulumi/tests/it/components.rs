@@ -6,12 +6,12 @@ use slipway_infra::pulumi::{Registration, Value};
 
 use crate::mock::{Record, build};
 
-fn text(it: &str) -> Value {
+pub fn text(it: &str) -> Value {
     Value::Text(it.to_owned())
 }
 
 #[track_caller]
-fn has(registration: &Registration, wanted: &[(&str, Value)]) {
+pub fn has(registration: &Registration, wanted: &[(&str, Value)]) {
     for (input, value) in wanted {
         assert_eq!(registration.inputs.get(*input), Some(value), "{}.{input}", registration.name);
     }
@@ -166,30 +166,30 @@ fn s3_has_an_endpoint_always_and_the_apis_where_it_is_paid_for() {
 // Keys --------------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn keys_rotate_and_only_cloudwatch_may_use_the_one_for_logs_and_only_for_this_environment() {
+fn a_key_may_be_used_by_the_one_service_that_writes_with_it_and_only_for_this_environment() {
     let record = production();
     let keys = record.of_kind("aws:kms/key:Key");
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 5);
     for key in keys {
         let Value::Text(policy) = &key.inputs["policy"] else { panic!() };
         let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
         let statements = policy["Statement"].as_array().unwrap();
         assert_eq!(statements[0]["Principal"]["AWS"], "arn:aws:iam::111122223333:root");
-        let logs = key.name == "kms-key-logs-dev";
-        assert_eq!(statements.len(), if logs { 2 } else { 1 }, "{}", key.name);
-        if logs {
-            assert_eq!(statements[1]["Principal"]["Service"], "logs.us-east-1.amazonaws.com");
-            assert_eq!(
-                statements[1]["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"],
-                serde_json::json!([
-                    "arn:aws:logs:us-east-1:111122223333:log-group:log-group-*-dev",
-                    "arn:aws:logs:us-east-1:111122223333:log-group:/aws/rds/instance/db-instance-dev/*",
-                ])
-            );
-        }
+        let (service, only) = match key.name.as_str() {
+            "kms-key-logs-dev" => ("logs.us-east-1.amazonaws.com", "log-group:log-group-*-dev"),
+            "kms-key-alerts-dev" => ("cloudwatch.amazonaws.com", r#""aws:SourceAccount":"111122223333""#),
+            "kms-key-trail-dev" => ("cloudtrail.amazonaws.com", ":trail/trail-dev"),
+            _ => {
+                assert_eq!(statements.len(), 1, "{}", key.name);
+                continue;
+            }
+        };
+        assert_eq!(statements.len(), 2, "{}", key.name);
+        assert_eq!(statements[1]["Principal"]["Service"], service);
+        assert!(statements[1]["Condition"].to_string().contains(only), "{}", statements[1]);
     }
     let aliases = record.of_kind("aws:kms/alias:Alias");
-    assert_eq!(aliases.len(), 3);
+    assert_eq!(aliases.len(), 5);
     has(aliases[0], &[("name", text(&format!("alias/{}", aliases[0].name)))]);
 }
 
@@ -201,8 +201,9 @@ fn the_logs_key_covers_every_log_group() {
         for group in record.of_kind("aws:cloudwatch/logGroup:LogGroup") {
             let Value::Text(name) = &group.inputs["name"] else { panic!() };
             let covered = slipway_infra::names::log_groups(suffix).iter().any(|pattern| {
-                let (begin, end) = pattern.split_once('*').unwrap();
-                name.starts_with(begin) && name.ends_with(end)
+                pattern
+                    .split_once('*')
+                    .map_or(pattern == name, |(begin, end)| name.starts_with(begin) && name.ends_with(end))
             });
             assert!(covered, "{name}");
         }
@@ -322,8 +323,7 @@ fn the_password_comes_from_the_secret_and_is_made_once() {
     )]);
     let config = crate::mock::config(&[]);
     let mock = crate::mock::Mock { answers, ..crate::mock::Mock::default() };
-    let (record, end) =
-        crate::mock::run_with(mock, |context| slipway_infra::environment::build(context, &config));
+    let (record, end) = crate::mock::build_with(mock, &config);
     assert_eq!(end, Ok(()));
     let version = record.named("secret-version-database-master-dev");
     assert_eq!(version.rules.ignore_changes, ["secretString"]);
@@ -344,7 +344,7 @@ fn a_secret_that_somebody_spoilt_is_said_without_showing_it() {
     )]);
     let config = crate::mock::config(&[]);
     let mock = crate::mock::Mock { answers, ..crate::mock::Mock::default() };
-    let (_, end) = crate::mock::run_with(mock, |context| slipway_infra::environment::build(context, &config));
+    let (_, end) = crate::mock::build_with(mock, &config);
     assert_eq!(
         end.unwrap_err(),
         [
@@ -387,6 +387,10 @@ fn only_this_account_may_be_touched_if_it_is_said() {
     let any = provider(&build(&[]));
     has(&any, &[("region", text("us-east-1"))]);
     assert!(!any.inputs.contains_key("allowedAccountIds"));
-    let one = provider(&build(&[("accountId", "111122223333"), ("region", "eu-central-1")]));
+    let one = provider(&build(&[
+        ("accountId", "111122223333"),
+        ("region", "eu-central-1"),
+        ("certificateArn", "arn:aws:acm:eu-central-1:111122223333:certificate/0a1b2c3d"),
+    ]));
     has(&one, &[("region", text("eu-central-1")), ("allowedAccountIds", text(r#"["111122223333"]"#))]);
 }

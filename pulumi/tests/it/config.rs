@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use slipway_infra::config::{Config, KEYS, Link, Nat, Profile};
-use slipway_infra::environment;
 use slipway_infra::names::{KINDS, LONGEST_SUFFIX, refuse_suffix};
 use slipway_infra::pulumi::Setting;
 
-use crate::mock::{Mock, config, run_with, settings};
+use crate::mock::{Mock, build_with, config, settings};
 
 /// The refusals as a user sees them.
 fn refused(changes: &[(&str, &str)]) -> Vec<String> {
@@ -140,6 +139,34 @@ fn every_wrong_value_is_refused_with_its_key() {
             "onPremisesApplications",
             "whose network is 172.20.2.0/24",
         ),
+        (&[("onPremisesAdministrators", "10.9.9.0/24")], "onPremisesAdministrators", "in none of"),
+        (
+            &[("onPremisesPublicAddresses", "10.0.0.1")],
+            "onPremisesPublicAddresses",
+            "single public addresses",
+        ),
+        (&[("onPremisesPublicAddresses", "203.0.113.0/24")], "onPremisesPublicAddresses", "single public"),
+        (&[("sourceDatabaseHost", "PG01")], "sourceDatabaseHost", "no name in lower case"),
+        (&[("replicationClass", "r6i.large")], "replicationClass", "no class"),
+        (&[("replicationStorageGib", "4")], "replicationStorageGib", "from 5"),
+        (&[("replicationMultiAz", "no")], "replicationMultiAz", "neither true nor false"),
+        (&[("serverMigration", "mgn")], "serverMigration", "neither true nor false"),
+        (&[("publicDomain", "example")], "publicDomain", "no name in lower case"),
+        (&[("publicDomain", "-a.example")], "publicDomain", "no name in lower case"),
+        (&[("certificateArn", "arn:aws:iam::111122223333:server-certificate/a")], "certificateArn", "no ARN"),
+        (
+            &[("certificateArn", "arn:aws:acm:eu-west-1:111122223333:certificate/0a")],
+            "certificateArn",
+            "in another region",
+        ),
+        (&[("applicationTag", "a/b")], "applicationTag", "no image's tag"),
+        (&[("applicationTasks", "0")], "applicationTasks", "from 1"),
+        (&[("applicationTasks", "9")], "applicationMaxTasks", "below applicationTasks (9)"),
+        (&[("healthCheckPath", "healthz")], "healthCheckPath", "no path"),
+        (&[("kubernetesVersion", "latest")], "kubernetesVersion", "no version"),
+        (&[("controlNodeType", "medium")], "controlNodeType", "no instance type"),
+        (&[("migrationNamespace", "a.b")], "migrationNamespace", "has a dot"),
+        (&[("alertEmail", "nobody")], "alertEmail", "no e-mail address"),
         (&[("databaseClass", "r7g.large")], "databaseClass", "no instance class"),
         (&[("databaseStorageGib", "10")], "databaseStorageGib", "no number from 20"),
         (&[("databaseStorageGib", "200")], "databaseMaxStorageGib", "10 % above databaseStorageGib (200)"),
@@ -304,7 +331,7 @@ fn whatever_is_accepted_can_be_built() {
     runner
         .run(&any_settings(), |settings| {
             let Ok(config) = Config::read("slipway", &settings) else { return Ok(()) };
-            let (record, end) = run_with(Mock::default(), |context| environment::build(context, &config));
+            let (record, end) = build_with(Mock::default(), &config);
             prop_assert_eq!(end, Ok(()));
             for it in record.resources() {
                 let named = it.name.ends_with(&format!("-{}", config.suffix));

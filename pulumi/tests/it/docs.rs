@@ -1,11 +1,11 @@
 //! The documentation's tables are what the program prints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use slipway_infra::{config, flows};
 
-use crate::mock::build;
+use crate::mock::{build, variants};
 
 #[test]
 fn the_tables_in_the_documentation_are_current() {
@@ -38,7 +38,18 @@ fn the_numbers_of_resources_in_the_documentation_are_current() {
     }
     let page = page();
     let mut table = "| resources | development | production |\n|---|---|---|\n".to_owned();
-    for word in ["keys", "network", "security", "database", "all"] {
+    for word in [
+        "keys",
+        "network",
+        "security",
+        "database",
+        "migration",
+        "application",
+        "traffic",
+        "control",
+        "observability",
+        "all",
+    ] {
         let [development, production] = counts[word];
         writeln!(table, "| {word} | {development} | {production} |").unwrap();
     }
@@ -48,4 +59,29 @@ fn the_numbers_of_resources_in_the_documentation_are_current() {
 fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/infrastructure.md");
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Whoever deploys needs every service of which something is registered, and no other.
+#[test]
+fn the_rights_of_whoever_deploys_are_those_services() {
+    let prefix = |module: &str| match module {
+        "vpc" | "ec2transitgateway" => "ec2".to_owned(),
+        "cloudwatch" => "cloudwatch logs".to_owned(),
+        "appautoscaling" => "application-autoscaling".to_owned(),
+        "lb" => "elasticloadbalancing".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut used = BTreeSet::new();
+    for (_, record) in variants() {
+        for it in record.resources() {
+            let module = it.kind.split([':', '/']).nth(1).unwrap();
+            used.extend(prefix(module).split(' ').filter(|it| *it != "iam").map(|it| format!("{it}:*")));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deploying.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let rights = page.split("## Rights of whoever deploys").nth(1).unwrap();
+    let said: BTreeSet<String> =
+        rights.split([' ', '\n']).filter(|it| it.ends_with(":*")).map(str::to_owned).collect();
+    assert_eq!(said, used);
 }

@@ -89,6 +89,8 @@ fn registration(request: &rpc::RegisterResourceRequest) -> Registration {
         rules: Rules {
             protect: request.protect.unwrap_or_default(),
             delete_before_replace: request.delete_before_replace,
+            retain_on_delete: request.retain_on_delete.unwrap_or_default(),
+            import_id: request.import_id.clone(),
             ignore_changes: request.ignore_changes.clone(),
             secret_outputs: request.additional_secret_outputs.clone(),
             timeouts: request.custom_timeouts.as_ref().map_or_else(Default::default, |it| {

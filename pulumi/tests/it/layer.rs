@@ -92,7 +92,7 @@ fn a_secret_stays_secret_through_everything_made_of_it() {
         let mapped: Output<String> = key.map(|it| format!("postgres://u:{it}@h"));
         let zipped: Output<String> = a.id().zip(&key).map(|(a, b)| a + &b);
         let object: Output<BTreeMap<String, String>> = a.output("object");
-        let inner: Output<String> = object.field("inner");
+        let inner: Output<String> = object.property("inner");
         let listed: Output<String> = a.output("listed");
         let inputs = [
             ("mapped", mapped.into()),
@@ -183,7 +183,7 @@ fn children_have_their_parents_provider_and_protection() {
         make(context, "c", &[], Options::default());
         let answer: Output<BTreeMap<String, String>> =
             context.invoke("test:f:f", "1", Fields::new(), &under(&inner));
-        context.export("echo", answer.field::<String>("echo"));
+        context.export("echo", answer.property::<String>("echo"));
     });
     let reference = |name: &str| format!("{}::id<{name}>", urn("pulumi:providers:test", name));
     assert_eq!(record.named("a").provider, reference("p"));
@@ -220,7 +220,7 @@ fn of_an_unknown_argument_nothing_is_called_and_a_secret_one_makes_a_secret() {
         let arguments = Fields::from([("x".to_owned(), argument)]);
         let answer: Output<BTreeMap<String, String>> =
             context.invoke("test:f:f", "1", arguments, &Options::default());
-        answer.field("echo")
+        answer.property("echo")
     };
     let record = good(Mock { preview: true, ..Mock::default() }, |context| {
         let a = make(context, "a", &[], Options::default());

@@ -49,6 +49,8 @@ pub struct Mock {
     pub record: Mutex<Record>,
     pub preview: bool,
     pub refuse: Option<Refuse>,
+    /// The roles of the account that are there already, with the environment in their tag.
+    pub roles: Vec<(&'static str, &'static str)>,
     /// Answers of a kind of the test's own, by type.
     pub answers: BTreeMap<String, BTreeMap<String, Value>>,
 }
@@ -71,6 +73,8 @@ impl Mock {
                 let value = match kind {
                     _ if self.preview => continue,
                     "string" => Value::Text(format!("{property}<{name}>")),
+                    "integer" => Value::Number(1.0),
+                    "strings" => Value::List(vec![Value::Text(format!("{property}<{name}>"))]),
                     _ => continue,
                 };
                 properties.entry(property).or_insert(value);
@@ -88,12 +92,23 @@ impl Mock {
 
     pub fn call(&self, call: Invocation) -> BTreeMap<String, Value> {
         let text = |it: &str| Value::Text(it.to_owned());
+        let mut more = None;
         let answer = match call.token.as_str() {
             "aws:index/getCallerIdentity:getCallerIdentity" => ("accountId", text("111122223333")),
             "aws:index/getAvailabilityZones:getAvailabilityZones" => (
                 "names",
                 Value::List(["a", "b", "c", "d"].map(|it| text(&format!("us-east-1{it}"))).to_vec()),
             ),
+            "aws:iam/getRoles:getRoles" => {
+                ("names", Value::List(self.roles.iter().map(|it| text(it.0)).collect()))
+            }
+            "aws:iam/getRole:getRole" => {
+                let Value::Text(name) = &call.arguments["name"] else { panic!() };
+                let owner = self.roles.iter().find(|it| it.0 == name).unwrap().1;
+                let tags = BTreeMap::from([("slipway.dev/environment".to_owned(), text(owner))]);
+                more = Some(("arn".to_owned(), text(&format!("arn:aws:iam::111122223333:role/{name}"))));
+                ("tags", Value::Map(tags))
+            }
             "aws:secretsmanager/getRandomPassword:getRandomPassword" => ("randomPassword", text(CANARY)),
             other => ("echo", text(other)),
         };
@@ -101,7 +116,7 @@ impl Mock {
             schema::check_call(&call);
         }
         self.record.lock().unwrap().invocations.push(call);
-        BTreeMap::from([(answer.0.to_owned(), answer.1)])
+        more.into_iter().chain([(answer.0.to_owned(), answer.1)]).collect()
     }
 }
 
@@ -139,6 +154,11 @@ pub fn settings(changes: &[(&str, &str)]) -> BTreeMap<String, Setting> {
         ("onPremisesNetworks", "172.20.0.0/16,192.168.7.0/24"),
         ("onPremisesDatabases", "172.20.1.10,172.20.1.11"),
         ("onPremisesApplications", "172.20.2.0/24"),
+        ("onPremisesAdministrators", "172.20.3.0/24"),
+        ("onPremisesPublicAddresses", "203.0.113.10"),
+        ("publicDomain", "api.bank.example"),
+        ("certificateArn", "arn:aws:acm:us-east-1:111122223333:certificate/0a1b2c3d"),
+        ("applicationTag", "1.4.2"),
     ];
     for (key, text) in good.iter().chain(changes) {
         settings.insert(
@@ -156,11 +176,20 @@ pub fn config(changes: &[(&str, &str)]) -> Config {
 
 /// Runs `program` and gives what was recorded, and how it ended.
 pub fn run_with(mock: Mock, program: impl FnOnce(&Context)) -> (Record, Result<(), Vec<String>>) {
+    run_async(mock, async |context| program(context))
+}
+
+/// The environment of this configuration.
+pub fn build_with(mock: Mock, config: &Config) -> (Record, Result<(), Vec<String>>) {
+    run_async(mock, async |context| environment::build(context, config).await)
+}
+
+fn run_async(mock: Mock, program: impl AsyncFnOnce(&Context)) -> (Record, Result<(), Vec<String>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mock = Arc::new(mock);
     let end = runtime.block_on(async {
         let context = Context::new(mock.clone(), "slipway", "dev", mock.preview);
-        program(&context);
+        program(&context).await;
         context.finish().await
     });
     let record = mock.record.lock().unwrap().clone();
@@ -170,7 +199,7 @@ pub fn run_with(mock: Mock, program: impl FnOnce(&Context)) -> (Record, Result<(
 /// Everything that the environment registers with this configuration.
 pub fn build(changes: &[(&str, &str)]) -> Record {
     let config = config(changes);
-    let (record, end) = run_with(Mock::default(), |context| environment::build(context, &config));
+    let (record, end) = build_with(Mock::default(), &config);
     assert_eq!(end, Ok(()));
     assert!(record.done);
     record
@@ -197,5 +226,6 @@ pub fn variants() -> Vec<(&'static str, Record)> {
             ]),
         ),
         ("longest suffix", build(&[production, ("environmentSuffix", "a2345678901234567890")])),
+        ("servers too, and no image yet", build(&[("serverMigration", "true"), ("applicationTag", "-")])),
     ]
 }

@@ -69,7 +69,10 @@ fn build(made: &Made, before: &[Resource]) -> Output<String> {
             let all: Vec<Output<String>> = items.iter().map(|it| build(it, before)).collect();
             Output::<Vec<String>>::of(all).map(|it| it.concat())
         }
-        Made::Field(inner) => Output::of(BTreeMap::from([("x".to_owned(), build(inner, before))])).field("x"),
+        Made::Field(inner) => {
+            Output::<BTreeMap<String, String>>::of(BTreeMap::from([("x".to_owned(), build(inner, before))]))
+                .property("x")
+        }
         Made::Item(inner) => Output::<Vec<String>>::of(vec![Output::of("first"), build(inner, before)]).at(1),
     }
 }

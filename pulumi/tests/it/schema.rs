@@ -80,7 +80,10 @@ fn typed(path: &str, value: &Value, schema: &Json) {
 /// What the provider may answer beside the inputs, with its type.
 pub fn computed(kind: &str) -> impl Iterator<Item = (String, &'static str)> {
     let properties = resource(kind)["properties"].as_object().unwrap();
-    properties.iter().filter_map(|(name, it)| Some((name.clone(), it["type"].as_str()?)))
+    properties.iter().filter_map(|(name, it)| {
+        let kind = it["type"].as_str()?;
+        Some((name.clone(), if it["items"]["type"] == "string" { "strings" } else { kind }))
+    })
 }
 
 pub fn has_input(kind: &str, name: &str) -> bool {
@@ -90,7 +93,7 @@ pub fn has_input(kind: &str, name: &str) -> bool {
 #[test]
 fn the_schema_is_what_is_wanted() {
     let wanted =
-        include_str!("../../schema/wanted.txt").lines().map(|it| it.split('#').next().unwrap().trim());
+        include_str!("../../schema/wanted.txt").lines().map(|it| it.split(['#', ' ']).next().unwrap());
     let wanted: BTreeSet<String> = wanted.filter(|it| !it.is_empty()).map(|it| format!("aws:{it}")).collect();
     let tokens = |of: &str| SCHEMA[of].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let there: BTreeSet<String> = [tokens("resources"), tokens("functions")].concat().into_iter().collect();

@@ -2,12 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slipway_infra::flows::FLOWS;
+use slipway_infra::flows::{FLOWS, Party};
 use slipway_infra::names::KINDS;
 use slipway_infra::pulumi::{Registration, Value};
 
 use crate::mock::{Record, build, urn, variants};
 use crate::schema;
+
+const COMPONENTS: [&str; 9] = [
+    "application",
+    "control",
+    "database",
+    "keys",
+    "migration",
+    "network",
+    "observability",
+    "security",
+    "traffic",
+];
 
 /// What every stack has, whatever its name.
 fn suffix(record: &Record) -> String {
@@ -52,9 +64,23 @@ fn every_name_begins_with_its_type_and_ends_with_the_suffix() {
         for registration in record.resources() {
             assert!(well_named(&registration.name, &suffix), "{variant}: {}", registration.name);
             let Some(name) = physical(registration) else { continue };
-            if let Some(of_instance) = name.strip_prefix("/aws/rds/instance/") {
-                // AWS dictates the name, and there the environment is in it.
-                assert!(of_instance.starts_with(&format!("db-instance-{suffix}/")), "{variant}: {name}");
+            let dictated = [
+                format!("/aws/rds/instance/db-instance-{suffix}/"),
+                format!("dms-tasks-replication-instance-{suffix}"),
+                format!("/aws/eks/eks-cluster-{suffix}/cluster"),
+                format!("/aws/ecs/containerinsights/ecs-cluster-{suffix}/performance"),
+                format!("aws-waf-logs-web-acl-{suffix}"),
+            ];
+            if dictated.iter().any(|it| name.starts_with(it)) {
+                continue; // AWS dictates the name, and the environment is in it
+            }
+            let zones = ["api.bank.example".to_owned(), format!("{suffix}.slipway.internal")];
+            if registration.kind.ends_with(":Zone") && zones.contains(&name) {
+                continue; // a name in the world, and one in the VPC
+            }
+            if registration.rules.retain_on_delete {
+                // The account's, whatever the environment: nothing else may lack the suffix.
+                assert!(registration.name.starts_with("account-role-"), "{variant}: {name}");
                 continue;
             }
             let name = name.strip_prefix("alias/").unwrap_or(&name);
@@ -84,9 +110,19 @@ fn the_check_of_names_can_fail() {
 fn two_environments_share_no_name() {
     for profile in ["development", "production"] {
         let names = |suffix: &str| -> BTreeSet<String> {
-            let record = build(&[("environmentSuffix", suffix), ("profile", profile)]);
-            let physical = record.resources().filter_map(physical).collect::<Vec<_>>();
-            record.resources().map(|it| it.name.clone()).chain(physical).collect()
+            let record = build(&[
+                ("environmentSuffix", suffix),
+                ("profile", profile),
+                ("serverMigration", "true"),
+                // Each environment is called by its own name, in the world as well.
+                ("publicDomain", &format!("{suffix}.bank.example")),
+            ]);
+            // The account's roles are shared on purpose: migration.rs shows how.
+            let own = || record.resources().filter(|it| !it.rules.retain_on_delete);
+            let physical = own().filter_map(physical).collect::<Vec<_>>();
+            let buckets =
+                own().filter_map(|it| text(it, "bucket").filter(|it| !it.contains('<')).map(str::to_owned));
+            own().map(|it| it.name.clone()).chain(physical).chain(buckets).collect()
         };
         // One suffix is the end of the other, the worst case.
         let (one, other) = (names("dev"), names("a-dev"));
@@ -159,14 +195,22 @@ fn everything_can_be_destroyed() {
                 ("revokeRulesOnDelete", Value::Bool(true)),
                 ("forceDetachPolicies", Value::Bool(true)),
                 ("forceDestroy", Value::Bool(true)),
+                ("forceDelete", Value::Bool(true)),
+                ("enableDeletionProtection", Value::Bool(false)),
+                ("objectLockEnabled", Value::Bool(false)),
             ] {
-                // The default group is only closed; it goes with the VPC.
-                let must = schema_has(it, input) && !it.kind.ends_with(":DefaultSecurityGroup");
+                // The default group is only closed; it goes with the VPC. The account's roles stay.
+                let must = schema_has(it, input)
+                    && !it.kind.ends_with(":DefaultSecurityGroup")
+                    && !it.rules.retain_on_delete;
                 if must {
                     assert_eq!(it.inputs.get(input), Some(&wanted), "{variant}: {}.{input}", it.name);
                 }
             }
-            assert!(!it.inputs.contains_key("skipDestroy"), "{variant}: {}", it.name);
+            assert!(it.inputs.get("skipDestroy") != Some(&Value::Bool(true)), "{variant}: {}", it.name);
+            let kept = it.rules.retain_on_delete;
+            let accounts = ["account-role-", "role-policy-attachment-dms-", "role-policy-attachment-mgn-"];
+            assert_eq!(kept, accounts.iter().any(|word| it.name.starts_with(word)), "{variant}: {}", it.name);
         }
     }
 }
@@ -222,13 +266,16 @@ fn every_rule_has_a_flow_and_every_flow_its_rules() {
             let Value::Text(flow) = &tags["slipway.dev/flow"] else { panic!("{variant}: {}", rule.name) };
             let flow = FLOWS.iter().find(|it| it.name() == *flow).unwrap_or_else(|| panic!("{}", rule.name));
             assert_eq!(flow.why, why);
-            assert_eq!(text(rule, "ipProtocol"), Some("tcp"));
+            assert!(flow.port.protocols().contains(&text(rule, "ipProtocol").unwrap()), "{}", rule.name);
             assert_eq!(rule.inputs["fromPort"], rule.inputs["toPort"], "{variant}: {}", rule.name);
             *of_flow.entry(flow.name()).or_default() += 1;
         }
-        let endpoints = variant != "development" && variant != "BGP and keys of our own";
+        let servers = variant.starts_with("servers");
+        let endpoints = !servers && variant != "development" && variant != "BGP and keys of our own";
         for flow in FLOWS {
-            let wanted = endpoints || !flow.name().ends_with("-endpoints");
+            let of = |party: Party| flow.from == party || flow.to == party;
+            let wanted =
+                (endpoints || !of(Party::Endpoints)) && (servers || !(of(Party::Staging) || of(Party::Test)));
             assert_eq!(of_flow.contains_key(&flow.name()), wanted, "{variant}: {}", flow.name());
         }
     }
@@ -307,6 +354,29 @@ fn everything_at_rest_is_encrypted_with_a_key_of_ours() {
             assert_eq!(it.inputs["storageEncrypted"], Value::Bool(true));
             key(it, "kmsKeyId", "database");
             key(it, "performanceInsightsKmsKeyId", "database");
+        }
+        for it in record.of_kind("aws:sns/topic:Topic") {
+            key(it, "kmsMasterKeyId", "alerts");
+        }
+        for it in record.of_kind("aws:cloudtrail/trail:Trail") {
+            key(it, "kmsKeyId", "trail");
+            assert_eq!(it.inputs["enableLogFileValidation"], Value::Bool(true));
+        }
+        for it in record.of_kind("aws:eks/cluster:Cluster") {
+            assert!(
+                format!("{:?}", it.inputs["encryptionConfig"]).contains("<kms-key-secrets-"),
+                "{variant}"
+            );
+        }
+        for it in record.of_kind("aws:s3/bucket:Bucket") {
+            let part = it.name.strip_prefix("bucket-").unwrap();
+            for kind in ["versioning", "encryption", "public-access", "ownership", "lifecycle", "policy"] {
+                let beside = record.named(&format!("bucket-{kind}-{part}"));
+                assert_eq!(text(beside, "bucket"), Some(format!("id<{}>", it.name).as_str()));
+            }
+        }
+        for it in record.of_kind("aws:dms/replicationInstance:ReplicationInstance") {
+            key(it, "kmsKeyArn", "database");
         }
         for it in record.of_kind("aws:cloudwatch/logGroup:LogGroup") {
             key(it, "kmsKeyId", "logs");
@@ -407,6 +477,20 @@ fn destroyed_are_dependents_first() {
             ("db-instance", "log-group-db-postgresql"),
             ("db-instance", "kms-key-database"),
             ("db-instance", "secret-version-database-master"),
+            ("replication-instance", "log-group-replication"),
+            ("replication-instance", "dms-subnet-group"),
+            ("dms-subnet-group", "role-policy-attachment-dms-vpc"),
+            ("eks-cluster", "log-group-eks"),
+            ("eks-cluster", "role-policy-attachment-eks"),
+            ("node-group", "addon-vpc-cni"),
+            ("node-group", "role-policy-attachment-nodes-worker"),
+            ("addon-coredns", "node-group"),
+            ("pod-identity-slipway", "role-policy-slipway"),
+            ("alb", "bucket-policy-access-logs"),
+            ("listener", "tg-onprem"),
+            ("trail", "bucket-policy-trail"),
+            ("trail", "role-policy-trail"),
+            ("ecs-cluster", "log-group-ecs-figures"),
             ("db-subnet-group", "subnet-private-a"),
             ("flow-log", "role-policy-flow-logs"),
             ("role-policy-flow-logs", "role-flow-logs"),
@@ -417,6 +501,7 @@ fn destroyed_are_dependents_first() {
             assert!(before(first, then), "{variant}: {first} or {then} is not there");
         }
         let some = [
+            before("ecs-service", "listener"),
             before("vpn-connection", "vpn-gateway"),
             before("route-propagation-public", "vpn-gateway"),
             before("transit-gateway-attachment", "subnet-private-a"),
@@ -433,7 +518,7 @@ fn components_own_what_they_make_and_end_with_outputs() {
         let components: Vec<&Registration> =
             record.registrations.iter().filter(|it| it.kind.starts_with("slipway:infra:")).collect();
         let words: BTreeSet<&str> = components.iter().map(|it| &it.kind["slipway:infra:".len()..]).collect();
-        assert_eq!(words, BTreeSet::from(["database", "keys", "network", "security"]), "{variant}");
+        assert_eq!(words, BTreeSet::from(COMPONENTS), "{variant}");
         for component in components {
             let urn = urn(&component.kind, &component.name);
             assert!(
