@@ -15,9 +15,11 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::fault::Fault;
 
+pub mod balancer;
 mod call;
 pub mod cloudwatch;
 pub mod dms;
+pub mod ecs;
 mod fault;
 mod identity;
 mod limit;
@@ -25,6 +27,7 @@ mod owner;
 pub mod rds;
 #[cfg(test)]
 mod responder;
+pub mod route53;
 pub mod secrets;
 
 pub use call::CallObserver;

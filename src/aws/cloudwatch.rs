@@ -7,8 +7,11 @@ use super::call::Caller;
 
 mod alarm;
 mod lag;
+mod sample;
 #[cfg(test)]
 mod tests;
+
+pub use sample::{AlarmState, Datapoint, Metric};
 
 /// `CloudWatch` of one account in one region.
 pub struct CloudWatch {
