@@ -6,10 +6,12 @@ use aws_sdk_elasticloadbalancingv2::types::{self, TargetHealthDescription};
 use super::call::{Caller, Operation, present};
 use crate::fault::Fault;
 
-const SERVICE: &str = "elasticloadbalancing";
-const BALANCERS: Operation = Operation::read(SERVICE, "DescribeLoadBalancers", "spec.target.loadBalancerARN");
-const GROUPS: Operation = Operation::read(SERVICE, "DescribeTargetGroups", "spec.target.targetGroupARN");
-const TARGETS: Operation = Operation::read(SERVICE, "DescribeTargetHealth", "spec.target.targetGroupARN");
+const BALANCERS: Operation =
+    Operation::read("elasticloadbalancing", "DescribeLoadBalancers", "spec.target.loadBalancerARN");
+const GROUPS: Operation =
+    Operation::read("elasticloadbalancing", "DescribeTargetGroups", "spec.target.targetGroupARN");
+const TARGETS: Operation =
+    Operation::read("elasticloadbalancing", "DescribeTargetHealth", "spec.target.targetGroupARN");
 
 /// Load balancers of one account in one region.
 pub struct Balancers {
