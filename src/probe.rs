@@ -242,7 +242,7 @@ where
 }
 
 fn http_failure(error: &hyper::Error) -> Failure {
-    if error.is_parse() || error.is_parse_too_large() { Failure::NotHttp } else { Failure::BrokenOff }
+    if error.is_parse() { Failure::NotHttp } else { Failure::BrokenOff }
 }
 
 fn tls_failure(error: &std::io::Error) -> Failure {

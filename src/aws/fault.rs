@@ -53,8 +53,9 @@ where
                     &format!("an answer that can't be read (HTTP {status})"),
                 );
             }
-            let refusal =
-                Refused { code: code(error), status, request: error.request_id(), body: body(error) };
+            // Of an error without a code the SDK forgets the id.
+            let request = error.request_id().or_else(|| reply.raw().headers().get("x-amzn-requestid"));
+            let refusal = Refused { code: code(error), status, request, body: body(error) };
             refused(operation, &call, &refusal)
         }
         _ => unanswered(operation, &call, "it failed in a way that is not known"),

@@ -401,12 +401,10 @@ async fn requests_are_signed_for_the_region_of_route53_wherever_the_account_is()
 async fn the_region_of_route53_is_that_of_the_sdk() {
     async fn resolved(region: &str) -> (String, String) {
         let params = Params::builder().region(region.to_owned()).use_fips(false).use_dual_stack(false);
-        let endpoint = DefaultResolver::new().resolve_endpoint(&params.build().unwrap()).await.unwrap();
-        let Some(Document::Array(schemes)) = endpoint.properties().get("authSchemes") else {
-            panic!("{endpoint:?}")
-        };
-        let scheme = schemes[0].as_object().unwrap();
-        (endpoint.url().to_owned(), scheme["signingRegion"].as_string().unwrap().to_owned())
+        let (resolver, params) = (DefaultResolver::new(), params.build().unwrap());
+        let endpoint = ResolveEndpoint::resolve_endpoint(&resolver, &params).await.unwrap();
+        let signing = endpoint.auth_schemes()[0].get("signingRegion").and_then(Document::as_string);
+        (endpoint.url().to_owned(), signing.unwrap().to_owned())
     }
     for (region, signing) in [
         ("eu-central-1", "us-east-1"),
