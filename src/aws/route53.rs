@@ -93,7 +93,7 @@ impl Route53 {
     }
 
     /// Makes all these changes or none, and says under which id their progress can be asked for. `comment` is what a person
-    /// finds in CloudTrail; it is cut at 256 characters.
+    /// finds in `CloudTrail`; it is cut at 256 characters.
     ///
     /// Where a record stands otherwise than the batch takes for granted, nothing is changed, and it is to be looked at anew.
     pub async fn change(

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 
 const STATES: Operation = Operation::read("cloudwatch", "DescribeAlarms", "spec.gates");
 const DATA: Operation = Operation::read("cloudwatch", "GetMetricData", "spec.gates");
-/// What DescribeAlarms takes of names, and gives of alarms.
+/// What `DescribeAlarms` takes of names, and gives of alarms.
 const NAMES_MAX: usize = 100;
 /// How far back a datapoint is looked for, at least: some services publish minutes late.
 const LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);

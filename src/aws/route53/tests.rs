@@ -24,7 +24,7 @@ fn xml(root: &str, body: &str) -> Reply {
 /// A page of the list; `next` is (name, type, set identifier).
 fn page(sets: &[&str], next: Option<(&str, &str, &str)>) -> Reply {
     let sets: String =
-        sets.iter().map(|set| format!("<ResourceRecordSet>{set}</ResourceRecordSet>")).collect();
+        sets.iter().map(|set| ["<ResourceRecordSet>", set, "</ResourceRecordSet>"].concat()).collect();
     let next = next.map(|(name, kind, set)| {
         format!(
             "<NextRecordName>{name}</NextRecordName><NextRecordType>{kind}</NextRecordType>\
