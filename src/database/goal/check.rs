@@ -12,7 +12,7 @@ use crate::duration;
 
 /// The first field that is wrong, and what is wrong with it.
 pub(super) fn wrong(spec: &DatabaseMigrationSpec) -> Option<(String, String)> {
-    if let Some(misfit) = schema::misfit(spec) {
+    if let Some(misfit) = schema::DATABASE.misfit(spec) {
         return Some((misfit.field, misfit.wrong));
     }
     sides(spec)
