@@ -125,7 +125,7 @@ fn lag_threshold(spec: &DatabaseMigrationSpec) -> Wrong {
 }
 
 /// What is wrong with an ARN for those who call AWS in this region, and for an instance of our own in this account.
-pub(super) fn arn(arn: &str, region: &str, account: Option<&str>) -> Option<String> {
+pub(crate) fn arn(arn: &str, region: &str, account: Option<&str>) -> Option<String> {
     let mut parts = arn.split(':').skip(3);
     let (of_region, of_account) = (parts.next()?, parts.next()?);
     if of_region != region {
