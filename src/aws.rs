@@ -55,7 +55,7 @@ pub struct Account {
     pub external_id: Option<String>,
 }
 
-/// The services of one account in one region.
+/// The services of one account in one region; Route 53 has no regions.
 pub struct Aws {
     /// Database Migration Service.
     pub dms: dms::Dms,
@@ -65,6 +65,12 @@ pub struct Aws {
     pub cloudwatch: cloudwatch::CloudWatch,
     /// Secrets Manager.
     pub secrets: secrets::Secrets,
+    /// Records of hosted zones.
+    pub route53: route53::Route53,
+    /// Load balancers and their targets.
+    pub balancers: balancer::Balancers,
+    /// ECS.
+    pub ecs: ecs::Ecs,
     identity: Arc<Identity>,
 }
 
@@ -82,19 +88,21 @@ impl Aws {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         let config = Box::pin(config.load()).await;
-        let Some(role) = &account.role_arn else { return Self::new(&config, &observer) };
+        let route53 = limit::of_route53(account);
+        let Some(role) = &account.role_arn else { return Self::new(&config, &observer, route53) };
         let mut provider = AssumeRoleProvider::builder(role).session_name("slipway").configure(&config);
         if let Some(external_id) = &account.external_id {
             provider = provider.external_id(external_id);
         }
         let provider = SharedCredentialsProvider::new(Box::pin(provider.build()).await);
-        Self::new(&config.into_builder().credentials_provider(provider).build(), &observer)
+        Self::new(&config.into_builder().credentials_provider(provider).build(), &observer, route53)
     }
 
     /// Limits: DMS allows an account 200 calls and 8 more each second in all (AWS DMS user guide, quotas; its other figure
     /// is half of that), and half is left to others. The rest are far below what AWS allows.
-    fn new(config: &SdkConfig, observer: &Arc<dyn CallObserver>) -> Self {
-        let caller = |burst, per_second| Caller::new(Limit::new(burst, per_second), Arc::clone(observer));
+    fn new(config: &SdkConfig, observer: &Arc<dyn CallObserver>, route53: Arc<Limit>) -> Self {
+        let caller =
+            |burst, per_second| Caller::new(Arc::new(Limit::new(burst, per_second)), Arc::clone(observer));
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let identity = Arc::new(Identity::new(aws_sdk_sts::Client::new(config), caller(20, 2), region));
         Self {
@@ -106,6 +114,12 @@ impl Aws {
             rds: rds::Rds::new(aws_sdk_rds::Client::new(config), caller(20, 2)),
             secrets: secrets::Secrets::new(aws_sdk_secretsmanager::Client::new(config), caller(20, 2)),
             cloudwatch: cloudwatch::CloudWatch::new(aws_sdk_cloudwatch::Client::new(config), caller(20, 2)),
+            route53: route53::Route53::new(config, Caller::new(route53, Arc::clone(observer))),
+            balancers: balancer::Balancers::new(
+                aws_sdk_elasticloadbalancingv2::Client::new(config),
+                caller(20, 2),
+            ),
+            ecs: ecs::Ecs::new(aws_sdk_ecs::Client::new(config), caller(20, 2)),
             identity,
         }
     }

@@ -8,6 +8,7 @@
 //! | [`address`], [`side`], [`fault`], [`permit`], [`secret`] | words that all of the below share | I/O |
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
+//! | [`probe`] | the operator's own look at an application | anything of an answer but its status |
 
 pub mod address;
 pub mod api;
@@ -23,5 +24,6 @@ pub mod metrics;
 pub mod operator;
 pub mod permit;
 pub mod postgres;
+pub mod probe;
 pub mod secret;
 pub mod side;

@@ -6,8 +6,8 @@ use aws_sdk_sts::config::http::HttpResponse;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use futures::future::BoxFuture;
 
-use super::fault::classify;
-use super::limit::Limit;
+use super::fault::{classify, code};
+use super::limit::{Limit, Turn};
 use crate::fault::Fault;
 use crate::permit::Permit;
 
@@ -20,7 +20,7 @@ pub trait CallObserver: Send + Sync {
 /// One operation of one service, and what a person needs to know when it is refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
-    /// As IAM writes it: `dms`, `cloudwatch`, `rds`, `secretsmanager`, `sts`.
+    /// As IAM writes it: `dms`, `route53`, `elasticloadbalancing`.
     pub(super) service: &'static str,
     /// As AWS writes it: `CreateEndpoint`.
     pub(super) name: &'static str,
@@ -48,7 +48,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Nothing has this name (DMS, then RDS and `CloudWatch`).
+    /// Nothing has this name (DMS, then RDS, `CloudWatch`, Route 53, load balancers and ECS).
     pub(super) fn is_absent(&self) -> bool {
         matches!(
             self.code.as_deref(),
@@ -58,6 +58,11 @@ impl Refusal {
                     | "DBInstanceNotFoundFault"
                     | "ResourceNotFound"
                     | "ResourceNotFoundException"
+                    | "NoSuchHostedZone"
+                    | "NoSuchChange"
+                    | "LoadBalancerNotFound"
+                    | "TargetGroupNotFound"
+                    | "ClusterNotFoundException"
             )
         )
     }
@@ -80,13 +85,19 @@ pub(super) fn present<T>(result: Result<T, Refusal>) -> Result<Option<T>, Fault>
 
 /// Makes the calls to one service.
 pub(super) struct Caller {
-    limit: Limit,
+    limit: Arc<Limit>,
     observer: Arc<dyn CallObserver>,
+    turn: Turn,
 }
 
 impl Caller {
-    pub(super) fn new(limit: Limit, observer: Arc<dyn CallObserver>) -> Self {
-        Self { limit, observer }
+    pub(super) fn new(limit: Arc<Limit>, observer: Arc<dyn CallObserver>) -> Self {
+        Self { limit, observer, turn: Turn::Routine }
+    }
+
+    /// The same within the same limit, for calls that wait behind no routine one.
+    pub(super) fn urgent(&self) -> Self {
+        Self { limit: Arc::clone(&self.limit), observer: Arc::clone(&self.observer), turn: Turn::Urgent }
     }
 
     /// Reads: waits for its turn, sends `request` once, and says what became of it. `on` is the name of what it is about.
@@ -132,7 +143,7 @@ impl Caller {
         let on = on.to_owned();
         let request: BoxFuture<'a, _> = Box::pin(request);
         Box::pin(async move {
-            self.limit.take().await;
+            self.limit.take(self.turn).await;
             if let Err(fault) = permitted(permit, operation, &on) {
                 return Err(Refusal { code: None, fault });
             }
@@ -141,10 +152,9 @@ impl Caller {
             } else {
                 tracing::debug!(service = operation.service, operation = operation.name, on, "reading AWS");
             }
-            let result = request.await.map_err(|error| Refusal {
-                code: error.code().map(str::to_owned),
-                fault: classify(operation, &on, &error),
-            });
+            let result = request
+                .await
+                .map_err(|error| Refusal { code: code(&error), fault: classify(operation, &on, &error) });
             let outcome = match &result {
                 Ok(_) => "ok",
                 Err(refusal) if refusal.is_absent() => "absent",
@@ -167,7 +177,7 @@ fn permitted(permit: Option<&Permit<'_>>, operation: Operation, on: &str) -> Res
 }
 
 /// More pages than any account can fill: the largest answer that Slipway asks for is the tables of one task.
-const PAGES_MAX: usize = 10_000;
+pub(super) const PAGES_MAX: usize = 10_000;
 
 /// Asks for page after page. AWS saying that there is nothing is an empty list.
 pub(super) async fn pages<'a, O, T>(
@@ -190,8 +200,12 @@ pub(super) async fn pages<'a, O, T>(
         }
         marker = next;
     }
-    // Half a list must not pass for a whole one.
-    Err(Fault::Again(format!("listing {on}: AWS's pages have no end; it is tried again")))
+    Err(endless(on))
+}
+
+/// Half a list must not pass for a whole one.
+pub(super) fn endless(on: &str) -> Fault {
+    Fault::Again(format!("listing {on}: AWS's pages have no end; it is tried again"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `CloudWatch`, in our words: the alarms of a migration, and DMS's own lag as a second witness.
+//! `CloudWatch`, in our words: a migration's alarms and dashboard, what gates are judged by, and DMS's own lag as a second
+//! witness.
 
 use aws_sdk_cloudwatch::Client;
 use jiff::Timestamp;
@@ -6,11 +7,13 @@ use jiff::Timestamp;
 use super::call::Caller;
 
 mod alarm;
+mod dashboard;
 mod lag;
 mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use dashboard::Dashboard;
 pub use sample::{AlarmState, Datapoint, Metric};
 
 /// `CloudWatch` of one account in one region.
@@ -25,8 +28,9 @@ impl CloudWatch {
     }
 }
 
-const NAMESPACE: &str = "AWS/DMS";
-/// Seconds: DMS publishes once a minute.
+/// Where DMS publishes.
+pub const DMS: &str = "AWS/DMS";
+/// Seconds: DMS and load balancers publish once a minute.
 const PERIOD: i32 = 60;
 
 /// One metric alarm, wished or seen: everything that is compared. Static threshold, period 60 s.
@@ -35,8 +39,9 @@ const PERIOD: i32 = 60;
 pub struct Alarm {
     pub name: String,
     pub description: String,
+    /// [`DMS`], `AWS/ApplicationELB` …
+    pub namespace: String,
     pub metric: String,
-    /// Always in namespace `AWS/DMS`.
     pub dimensions: Vec<(String, String)>,
     pub statistic: Statistic,
     pub comparison: Comparison,
@@ -52,8 +57,13 @@ pub struct Alarm {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Statistic {
+    Average,
     Maximum,
     SampleCount,
+    Sum,
+    /// A percentile: `p99`.
+    Extended(String),
+    /// One that is seen and never wished for.
     Other(String),
 }
 

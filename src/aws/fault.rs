@@ -53,7 +53,9 @@ where
                     &format!("an answer that can't be read (HTTP {status})"),
                 );
             }
-            refused(operation, &call, error.code(), status, error.request_id())
+            let refusal =
+                Refused { code: code(error), status, request: error.request_id(), body: body(error) };
+            refused(operation, &call, &refusal)
         }
         _ => unanswered(operation, &call, "it failed in a way that is not known"),
     }
@@ -69,7 +71,8 @@ pub fn of_code(
     status: u16,
 ) -> Fault {
     let operation = Operation { service, name, mutates, fields: "the spec" };
-    refused(operation, &format!("{name} {on}"), Some(code), status, None)
+    let refusal = Refused { code: Some(code.to_owned()), status, request: None, body: b"" };
+    refused(operation, &format!("{name} {on}"), &refusal)
 }
 
 /// What it means that AWS does not answer, for a model that has no wire.
@@ -78,20 +81,53 @@ pub fn of_silence(service: &'static str, name: &'static str, mutates: bool, on: 
     unanswered(operation, &format!("{name} {on}"), "no answer in time")
 }
 
-/// AWS answered with an error.
-fn refused(
-    operation: Operation,
-    call: &str,
-    code: Option<&str>,
+/// Route 53's code for a batch of which a change can't be made.
+const BATCH: &str = "InvalidChangeBatch";
+
+/// AWS's word for why it refused. Route 53 has one refusal whose code is the name of its element; the SDK finds none there.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+    let found = error.code().map(str::to_owned);
+    found.or_else(|| contains(body(error), b"<InvalidChangeBatch").then(|| BATCH.to_owned()))
+}
+
+/// What AWS answered, to be looked at and never repeated.
+fn body<E>(error: &SdkError<E, HttpResponse>) -> &[u8] {
+    match error {
+        SdkError::ServiceError(reply) => reply.raw().body().bytes().unwrap_or_default(),
+        _ => &[],
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// A batch was refused since a record stands otherwise than was thought, as opposed to one that could never be made. The
+/// only place where AWS's prose is read: if it changes, a person is told what would have mended itself.
+fn stands_otherwise(body: &[u8]) -> bool {
+    ["but it already exists", "but it was not found", "do not match the current values"]
+        .iter()
+        .any(|words| contains(body, words.as_bytes()))
+}
+
+/// An answer that is an error.
+struct Refused<'a> {
+    code: Option<String>,
     status: u16,
-    request: Option<&str>,
-) -> Fault {
+    request: Option<&'a str>,
+    body: &'a [u8],
+}
+
+fn refused(operation: Operation, call: &str, refusal: &Refused<'_>) -> Fault {
+    let Refused { code, status, request, body } = refusal;
+    let status = *status;
     let class = if status >= 500 { "server error" } else { "client error" };
-    let code = code.map_or_else(|| format!("HTTP {status}"), word);
+    let code = code.as_deref().map_or_else(|| format!("HTTP {status}"), word);
     let request =
         request.map_or_else(|| "without a request id".to_owned(), |id| format!("request {}", word(id)));
     let head = format!("{call}: {code} ({class}, {request})");
-    let verdict = if status >= 500 { Verdict::Again("it is tried again") } else { judge(operation, &code) };
+    let verdict =
+        if status >= 500 { Verdict::Again("it is tried again") } else { judge(operation, &code, body) };
     match verdict {
         Verdict::Again(why) => Fault::Again(format!("{head}: {why}")),
         Verdict::Wait(why) => Fault::Wait(format!("{head}: {why}")),
@@ -171,7 +207,7 @@ fn is_denied(code: &str) -> bool {
 }
 
 /// The table of codes. One that nobody knows is tried again, never final.
-fn judge(operation: Operation, code: &str) -> Verdict {
+fn judge(operation: Operation, code: &str, body: &[u8]) -> Verdict {
     let field = |fields: &str, what: &str| {
         Verdict::Blocked(Reason::RequestRefused, format!("{what}; look at {fields}"))
     };
@@ -195,22 +231,41 @@ fn judge(operation: Operation, code: &str) -> Verdict {
         }
         "InsufficientResourceCapacityFault" => Verdict::Again("AWS has no capacity for it now; it is tried again"),
 
+        // Nothing was done, and each turn looks before it acts. `Unknown` would look again without a pause, for ever if
+        // what we see is not what Route 53 compares with.
+        BATCH if stands_otherwise(body) => {
+            Verdict::Again("nothing was changed, since a record stands otherwise than was thought; looking again")
+        }
+        BATCH => field(
+            operation.fields,
+            "nothing was changed, since Route 53 can't make these records beside the zone's others: a CNAME stands alone and \
+             not at the zone's apex, and an alias needs its load balancer",
+        ),
+        "PriorRequestNotComplete" => Verdict::Wait("Route 53 is busy with an earlier change of this zone"),
+        "NoSuchHostedZone" => field("spec.traffic.route53.zoneID", "this account has no hosted zone of this id"),
+        "NoSuchHealthCheck" => field(
+            operation.fields,
+            "a health check that one of the records names is gone; make it anew, or take it off the record",
+        ),
+
         "InvalidResourceStateFault" => Verdict::Wait("it is busy with an earlier step"),
         "ResourceAlreadyExistsFault" => Verdict::Unknown("something has this name; looking whose it is"),
         "ResourceNotFoundFault" | "ResourceNotFound" | "ResourceNotFoundException" => {
             Verdict::Unknown("it, or something it needs, is not there; looking again")
         }
 
-        "ResourceQuotaExceededFault" | "LimitExceeded" | "LimitExceededFault" | "LimitExceededException" => {
-            Verdict::Blocked(
-                Reason::QuotaExceeded,
-                format!(
-                    "the account has reached its quota for {} in this region; raise it in Service Quotas, or delete \
-                     what is no longer used",
-                    operation.service
-                ),
-            )
-        }
+        "ResourceQuotaExceededFault"
+        | "LimitExceeded"
+        | "LimitExceededFault"
+        | "LimitExceededException"
+        | "LimitsExceeded" => Verdict::Blocked(
+            Reason::QuotaExceeded,
+            format!(
+                "the account has reached its quota for {} in this region; raise it in Service Quotas, or delete what is no \
+                 longer used",
+                operation.service
+            ),
+        ),
         "StorageQuotaExceededFault" => Verdict::Blocked(
             Reason::QuotaExceeded,
             "the account has reached its quota for DMS storage in this region; raise it in Service Quotas, or lower \
@@ -264,6 +319,8 @@ fn judge(operation: Operation, code: &str) -> Verdict {
         | "InvalidParameterCombination"
         | "InvalidParameterException"
         | "InvalidOperationFault"
+        | "InvalidParameterInput"
+        | "InvalidInput"
         | "InvalidFormat"
         | "InvalidFormatFault"
         | "MissingParameter"
@@ -293,7 +350,9 @@ fn allow(operation: Operation) -> String {
             "allow the operator's role {service}:{name} on this secret, and kms:Decrypt and kms:GenerateDataKey on its key \
              if it has one of its own"
         ),
-        "PutMetricAlarm" => format!("allow the operator's role {service}:{name} and {service}:TagResource"),
+        "PutMetricAlarm" | "PutDashboard" => {
+            format!("allow the operator's role {service}:{name} and {service}:TagResource")
+        }
         _ => format!("allow the operator's role {service}:{name}"),
     }
 }

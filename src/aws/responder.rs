@@ -11,7 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::{HeaderMap, Method, Response, Uri};
 use serde_json::Value;
 
 use super::{Aws, CallObserver};
@@ -42,9 +42,20 @@ impl Reply {
         Self::json(400, &serde_json::json!({ "__type": code, "message": "LEAK hunter2" }))
     }
 
-    /// As STS and RDS answer.
+    /// As STS, RDS, Route 53 and load balancers answer.
     pub(crate) fn xml(status: u16, body: &str) -> Self {
         Self { status, content_type: "text/xml", body: body.into(), hang_up: false }
+    }
+
+    /// A refusal of these, with a message that holds what must not be repeated.
+    pub(crate) fn xml_error(status: u16, code: &str) -> Self {
+        Self::xml(
+            status,
+            &format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>LEAK hunter2</Message></Error>\
+                 <RequestId>1234-abcd</RequestId></ErrorResponse>"
+            ),
+        )
     }
 
     /// As `CloudWatch` answers.
@@ -52,6 +63,11 @@ impl Reply {
         let mut bytes = Vec::new();
         ciborium::into_writer(body, &mut bytes).unwrap();
         Self { status, content_type: "application/cbor", body: bytes, hang_up: false }
+    }
+
+    /// It says no, so it did nothing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status >= 400
     }
 
     /// The effect takes place and the answer gets lost.
@@ -64,6 +80,10 @@ impl Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) operation: String,
+    /// Path and query, where they say what is asked for.
+    pub(crate) path: String,
+    /// Region and service that it was signed for: `eu-central-1/dms`.
+    pub(crate) signed_for: String,
     pub(crate) body: Value,
 }
 
@@ -101,15 +121,16 @@ impl Responder {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::clone(&state);
-        let app = axum::Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| {
-            let shared = Arc::clone(&shared);
-            async move { answer(&shared, &uri, &headers, &body) }
-        });
+        let app =
+            axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+                let shared = Arc::clone(&shared);
+                async move { answer(&shared, &method, &uri, &headers, &body) }
+            });
         tokio::spawn(async move { axum::serve(listener, app).await });
         let counted = Arc::new(Counted::default());
         let url = format!("http://{address}");
         let observer: Arc<dyn CallObserver> = Arc::clone(&counted) as _;
-        let aws = Aws::new(&config(&url), &observer);
+        let aws = Aws::new(&config(&url), &observer, Arc::new(super::limit::route53()));
         Self { aws, url, state, counted }
     }
 
@@ -132,6 +153,12 @@ impl Responder {
     pub(crate) fn last(&self, operation: &str) -> Value {
         let seen = self.seen().into_iter().rev().find(|seen| seen.operation == operation);
         seen.unwrap_or_else(|| panic!("no {operation} was sent")).body
+    }
+
+    /// The paths of the requests for `operation`.
+    pub(crate) fn paths(&self, operation: &str) -> Vec<String> {
+        let seen = self.seen().into_iter().filter(|seen| seen.operation == operation);
+        seen.map(|seen| seen.path).collect()
     }
 
     /// What the observer was told.
@@ -165,13 +192,21 @@ pub(crate) fn config(url: &str) -> SdkConfig {
         .build()
 }
 
-fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
+fn answer(
+    state: &Mutex<State>,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response<Body> {
     let text = String::from_utf8_lossy(body);
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let (operation, parsed) = if let Some(target) = target {
         (target.rsplit('.').next().unwrap().to_owned(), serde_json::from_slice(body).unwrap())
     } else if let Some((_, operation)) = uri.path().split_once("/operation/") {
         (operation.to_owned(), from_cbor(body))
+    } else if let Some(path) = uri.path().strip_prefix("/2013-04-01/") {
+        (of_route53(method, path).to_owned(), Value::String(text.to_string()))
     } else {
         let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
         (action.to_owned(), Value::String(text.to_string()))
@@ -183,7 +218,8 @@ fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> 
         Some(replies) => replies[0].clone(),
         None => panic!("no reply was written for {operation}"),
     };
-    state.seen.push(Seen { operation, body: parsed });
+    let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    state.seen.push(Seen { operation, path, signed_for: signed_for(headers), body: parsed });
     drop(state);
     if reply.hang_up {
         // Ends this connection without an answer, and without a panic's report in the test's output.
@@ -196,6 +232,22 @@ fn answer(state: &Mutex<State>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> 
         .header("x-amzn-requestid", "1234-abcd")
         .body(Body::from(reply.body))
         .unwrap()
+}
+
+fn of_route53(method: &Method, path: &str) -> &'static str {
+    match (method.as_str(), path.split('/').collect::<Vec<_>>().as_slice()) {
+        ("GET", ["hostedzone", _]) => "GetHostedZone",
+        ("GET", ["hostedzone", _, "rrset", ..]) => "ListResourceRecordSets",
+        ("POST", ["hostedzone", _, "rrset", ..]) => "ChangeResourceRecordSets",
+        ("GET", ["change", _]) => "GetChange",
+        other => panic!("{other:?} is nothing that Route 53 is asked for"),
+    }
+}
+
+/// `Credential=<key>/<day>/<region>/<service>/aws4_request, …`
+fn signed_for(headers: &HeaderMap) -> String {
+    let header = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    header.split('/').skip(2).take(2).collect::<Vec<_>>().join("/")
 }
 
 /// CBOR's tags, which mark times, have no place in JSON.

@@ -234,6 +234,38 @@ fn the_shipped_graph_has_one_tls_stack() {
     assert_eq!(versions("aws-lc-rs").len(), 1);
 }
 
+/// Least privilege: the permissions that are asked for are those of the calls that are made.
+#[test]
+fn the_permissions_asked_for_are_those_of_the_calls() {
+    let call = regex_lite::Regex::new(r#"Operation::(?:read|change)\(\s*"([a-z0-9]+)",\s*"([A-Za-z0-9]+)""#)
+        .unwrap();
+    let mut made = BTreeSet::new();
+    for path in files(&root().join("src/aws"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        made.extend(call.captures_iter(text).map(|found| (found[1].to_owned(), found[2].to_owned())));
+        assert_eq!(
+            call.captures_iter(text).count(),
+            text.matches("Operation::read(").count() + text.matches("Operation::change(").count(),
+            "an operation of {} is written so that this test can't read it",
+            path.display()
+        );
+    }
+    assert!(made.len() > 30, "{made:?}");
+    // PutMetricAlarm and PutDashboard are refused without the right to tag.
+    made.insert(("cloudwatch".to_owned(), "TagResource".to_owned()));
+    let page = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let mut asked = BTreeSet::new();
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")) {
+        if let Some((service, actions)) = row.split_once("` | ")
+            && made.iter().any(|(known, _)| known == service)
+        {
+            asked.extend(actions.split(", ").map(|action| (service.to_owned(), action.to_owned())));
+        }
+    }
+    assert_eq!(asked, made, "docs/operating.md, IAM actions");
+}
+
 /// Whoever meets a reason finds what it means and what to do.
 #[test]
 fn every_reason_is_explained() {

@@ -15,6 +15,7 @@ mod record;
 mod restored;
 mod sequences;
 pub(crate) mod server;
+mod sessions;
 mod slots;
 mod standing;
 mod verify;

@@ -2,14 +2,14 @@
 
 use aws_sdk_cloudwatch::types::{self, ComparisonOperator, Dimension, MetricAlarm, Tag};
 
-use super::{Alarm, CloudWatch, Comparison, MissingData, NAMESPACE, PERIOD, SeenAlarm, Statistic};
+use super::{Alarm, CloudWatch, Comparison, MissingData, PERIOD, SeenAlarm, Statistic};
 use crate::aws::call::{Operation, pages, present};
 use crate::aws::dms::Owner;
 use crate::aws::owner::Ownership;
 use crate::fault::Fault;
 use crate::permit::Permit;
 
-const DESCRIBE_ALARMS: Operation = Operation::read("cloudwatch", "DescribeAlarms", "spec.alarms");
+pub(super) const DESCRIBE_ALARMS: Operation = Operation::read("cloudwatch", "DescribeAlarms", "spec.alarms");
 const LIST_TAGS: Operation = Operation::read("cloudwatch", "ListTagsForResource", "spec.alarms");
 const PUT_ALARM: Operation = Operation::change("cloudwatch", "PutMetricAlarm", "spec.alarms");
 const DELETE_ALARMS: Operation = Operation::change("cloudwatch", "DeleteAlarms", "spec.alarms");
@@ -41,7 +41,7 @@ impl CloudWatch {
             if !names.iter().any(|name| Some(name.as_str()) == seen.alarm_name()) {
                 continue;
             }
-            let owner = self.owner(&seen, ours).await?;
+            let owner = self.owner(seen.alarm_arn().unwrap_or_default(), ours).await?;
             let state = seen.state_value().map(|state| state.as_str().to_owned()).unwrap_or_default();
             alarms.push(SeenAlarm { alarm: alarm(seen), state, owner });
         }
@@ -62,14 +62,9 @@ impl CloudWatch {
             .put_metric_alarm()
             .alarm_name(name)
             .alarm_description(&alarm.description)
-            .namespace(NAMESPACE)
+            .namespace(&alarm.namespace)
             .metric_name(&alarm.metric)
             .set_dimensions(Some(dimensions.collect()))
-            .statistic(match &alarm.statistic {
-                Statistic::Maximum => types::Statistic::Maximum,
-                Statistic::SampleCount => types::Statistic::SampleCount,
-                Statistic::Other(word) => types::Statistic::from(word.as_str()),
-            })
             .comparison_operator(match &alarm.comparison {
                 Comparison::GreaterThanThreshold => ComparisonOperator::GreaterThanThreshold,
                 Comparison::LessThanThreshold => ComparisonOperator::LessThanThreshold,
@@ -88,6 +83,14 @@ impl CloudWatch {
             .alarm_actions(&alarm.sns_topic_arn)
             .ok_actions(&alarm.sns_topic_arn)
             .set_tags(Some(tags.into()));
+        let request = match &alarm.statistic {
+            Statistic::Average => request.statistic(types::Statistic::Average),
+            Statistic::Maximum => request.statistic(types::Statistic::Maximum),
+            Statistic::SampleCount => request.statistic(types::Statistic::SampleCount),
+            Statistic::Sum => request.statistic(types::Statistic::Sum),
+            Statistic::Extended(percentile) => request.extended_statistic(percentile),
+            Statistic::Other(word) => request.statistic(types::Statistic::from(word.as_str())),
+        };
         self.caller.change(permit, PUT_ALARM, name, request.send()).await?;
         Ok(())
     }
@@ -114,8 +117,7 @@ impl CloudWatch {
     }
 
     /// Read anew each time: each caller is about to act on it, or reads seldom.
-    async fn owner(&self, seen: &MetricAlarm, ours: &Ownership) -> Result<Owner, Fault> {
-        let arn = seen.alarm_arn().unwrap_or_default();
+    pub(super) async fn owner(&self, arn: &str, ours: &Ownership) -> Result<Owner, Fault> {
         let request = self.client.list_tags_for_resource().resource_arn(arn).send();
         let reply = present(self.caller.call(LIST_TAGS, arn, request).await)?;
         let tags = reply.and_then(|reply| reply.tags).unwrap_or_default();
@@ -127,12 +129,17 @@ impl CloudWatch {
 
 /// An alarm as it is. What [`Alarm`] has no place for is told in a field that then equals no wish, so it is set anew.
 fn alarm(seen: MetricAlarm) -> Alarm {
-    let statistic = match (&seen.statistic, seen.period) {
-        (Some(types::Statistic::Maximum), Some(PERIOD)) => Statistic::Maximum,
-        (Some(types::Statistic::SampleCount), Some(PERIOD)) => Statistic::SampleCount,
-        (statistic, period) => Statistic::Other(format!(
+    let statistic = match (&seen.statistic, &seen.extended_statistic, seen.period) {
+        (Some(types::Statistic::Average), None, Some(PERIOD)) => Statistic::Average,
+        (Some(types::Statistic::Maximum), None, Some(PERIOD)) => Statistic::Maximum,
+        (Some(types::Statistic::SampleCount), None, Some(PERIOD)) => Statistic::SampleCount,
+        (Some(types::Statistic::Sum), None, Some(PERIOD)) => Statistic::Sum,
+        (None, Some(percentile), Some(PERIOD)) if seen.evaluate_low_sample_count_percentile.is_none() => {
+            Statistic::Extended(percentile.clone())
+        }
+        (statistic, extended, period) => Statistic::Other(format!(
             "{} over {} s",
-            statistic.as_ref().map_or("no statistic", |s| s.as_str()),
+            statistic.as_ref().map_or_else(|| extended.as_deref().unwrap_or("no statistic"), |s| s.as_str()),
             period.unwrap_or_default()
         )),
     };
@@ -153,11 +160,6 @@ fn alarm(seen: MetricAlarm) -> Alarm {
         Some(other) => MissingData::Other(other.to_owned()),
         None => MissingData::Other("missing".to_owned()),
     };
-    let metric = seen.metric_name.unwrap_or_default();
-    let metric = match seen.namespace.as_deref() {
-        Some(NAMESPACE) => metric,
-        other => format!("{}:{metric}", other.unwrap_or("no namespace")),
-    };
     let (alarm_actions, ok_actions) =
         (seen.alarm_actions.unwrap_or_default(), seen.ok_actions.unwrap_or_default());
     let sns_topic_arn = match alarm_actions.as_slice() {
@@ -173,7 +175,8 @@ fn alarm(seen: MetricAlarm) -> Alarm {
     Alarm {
         name: seen.alarm_name.unwrap_or_default(),
         description: seen.alarm_description.unwrap_or_default(),
-        metric,
+        namespace: seen.namespace.unwrap_or_default(),
+        metric: seen.metric_name.unwrap_or_default(),
         dimensions: dimensions
             .into_iter()
             .map(|dimension| (dimension.name.unwrap_or_default(), dimension.value.unwrap_or_default()))

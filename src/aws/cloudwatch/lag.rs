@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CloudWatch, NAMESPACE, PERIOD, TaskLag};
+use super::{CloudWatch, DMS, PERIOD, TaskLag};
 use crate::aws::call::Operation;
 use crate::fault::Fault;
 
@@ -26,7 +26,7 @@ impl CloudWatch {
         let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
         let queries = LATENCIES.map(|(id, metric)| {
             let metric = Metric::builder()
-                .namespace(NAMESPACE)
+                .namespace(DMS)
                 .metric_name(metric)
                 .dimensions(dimension("ReplicationInstanceIdentifier", instance_identifier))
                 .dimensions(dimension("ReplicationTaskIdentifier", task_resource_id))

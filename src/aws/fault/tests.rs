@@ -19,6 +19,10 @@ fn nobody() -> std::sync::Arc<dyn CallObserver> {
     std::sync::Arc::new(Nobody)
 }
 
+fn new(config: &aws_config::SdkConfig) -> Aws {
+    Aws::new(config, &nobody(), std::sync::Arc::new(crate::aws::limit::route53()))
+}
+
 /// What a code must become when a subnet group is made.
 async fn made(reply: Reply) -> Fault {
     let aws = Responder::start([("CreateReplicationSubnetGroup", vec![reply])]).await;
@@ -97,7 +101,7 @@ async fn an_answer_that_is_lost_or_unreadable_matters_to_changes_only() {
 async fn a_refused_connection_was_never_a_request() {
     // Bound and closed again: nobody listens there.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let aws = Aws::new(&config(&format!("http://{address}")), &nobody());
+    let aws = new(&config(&format!("http://{address}")));
     let leadership = lead().await;
     let ours = Ownership { uid: "u".into(), resource: "bank/payments-db".into() };
     let made = aws.dms.create_subnet_group(&leadership.permit(), &ours, "g", &[]).await;
@@ -121,7 +125,7 @@ async fn a_role_that_can_not_be_assumed_is_for_a_person_to_mend() {
     let role = Box::pin(role.session_name("slipway").configure(&base).build()).await;
     let role = aws_credential_types::provider::SharedCredentialsProvider::new(role);
     let config = base.into_builder().credentials_provider(role).build();
-    let assumed = Aws::new(&config, &nobody());
+    let assumed = new(&config);
     let fault = assumed.dms.table_statistics("arn:task").await.unwrap_err();
     let Fault::Blocked(blocked) = &fault else { panic!("{fault:?}") };
     assert_eq!(blocked.reason, Reason::AccessDenied);

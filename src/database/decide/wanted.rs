@@ -1,6 +1,6 @@
 //! What AWS should have: computed from goal and observation, compared with what is there.
 
-use crate::aws::cloudwatch::{Alarm, Comparison, MissingData, Statistic};
+use crate::aws::cloudwatch::{self, Alarm, Comparison, MissingData, Statistic};
 use crate::aws::dms::{EndpointSettings, Instance, Task};
 use crate::database::goal::Goal;
 use crate::database::seen::{AwsSeen, Seen};
@@ -50,6 +50,7 @@ pub fn alarms(goal: &Goal, instance: &Instance, task: &Task) -> Vec<Alarm> {
     let alarm = |name: &str, description: String, metric: &str, dimensions, periods| Alarm {
         name: name.to_owned(),
         description,
+        namespace: cloudwatch::DMS.to_owned(),
         metric: metric.to_owned(),
         dimensions,
         statistic: Statistic::SampleCount,

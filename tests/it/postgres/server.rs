@@ -18,7 +18,10 @@ use slipway::postgres::Selection;
 use slipway::postgres::{ConnectSpec, Connection, Whose};
 use slipway::secret::Secret;
 use slipway::side::Side;
+use tokio::net::TcpStream;
 use tokio_postgres::Client;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(crate) const PASSWORD: &str = "a long word";
 
@@ -130,6 +133,35 @@ impl Server {
 
     /// A plain client for what the tests themselves do.
     pub(crate) async fn client(&self, database: &str, role: &str) -> Result<Client, tokio_postgres::Error> {
+        let (client, driver) = self.config(database, role).connect(self.tls()).await?;
+        tokio::spawn(driver);
+        Ok(client)
+    }
+
+    /// The same from an address of loopback's own choice, as `127.0.0.2`.
+    pub(crate) async fn client_from(
+        &self,
+        address: std::net::Ipv4Addr,
+        database: &str,
+        role: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let stream = socket.connect(([127, 0, 0, 1], self.port).into()).await.unwrap();
+        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut self.tls(), "localhost").unwrap();
+        let (client, driver) = self.config(database, role).connect_raw(stream, tls).await?;
+        tokio::spawn(driver);
+        Ok(client)
+    }
+
+    fn config(&self, database: &str, role: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host("localhost").port(self.port).dbname(database).user(role).password(PASSWORD);
+        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        config
+    }
+
+    fn tls(&self) -> MakeRustlsConnect {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -138,17 +170,7 @@ impl Server {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let (client, driver) = tokio_postgres::Config::new()
-            .host("localhost")
-            .port(self.port)
-            .dbname(database)
-            .user(role)
-            .password(PASSWORD)
-            .ssl_mode(tokio_postgres::config::SslMode::Require)
-            .connect(tokio_postgres_rustls::MakeRustlsConnect::new(config))
-            .await?;
-        tokio::spawn(driver);
-        Ok(client)
+        MakeRustlsConnect::new(config)
     }
 
     /// A superuser's client, as soon as the server answers.

@@ -215,6 +215,7 @@ fn alarm(seen: cw::PutMetricAlarm) -> Alarm {
     Alarm {
         name: seen.name,
         description: seen.description.unwrap_or_default(),
+        namespace: seen.series.namespace,
         metric: seen.series.name,
         dimensions: seen.series.dimensions.into_iter().collect(),
         statistic: match seen.statistic {

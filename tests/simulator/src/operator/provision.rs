@@ -276,7 +276,7 @@ impl Process {
             alarm_actions: vec![alarm.sns_topic_arn.clone()],
             insufficient_data_actions: Vec::new(),
             series: cw::Series {
-                namespace: "AWS/DMS".to_owned(),
+                namespace: alarm.namespace.clone(),
                 name: alarm.metric.clone(),
                 dimensions: alarm.dimensions.iter().cloned().collect(),
             },
