@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod goal;
 pub mod marker;
+pub mod memory;
 pub mod plan;
 pub mod records;
 pub mod report;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::aws::cloudwatch::{AlarmState, Datapoint, Metric};
 use crate::duration;
 use crate::fault::Fault;
+use crate::probe::{Failure, Probe};
 use crate::side::Side;
 
 #[cfg(test)]
@@ -126,10 +127,31 @@ pub enum Sample {
 pub enum Answer {
     /// A status.
     Status(u16),
-    /// It can't be reached, or not trusted; the word says how. That is an answer, too.
+    /// It refused, or can't be trusted; the words say how. That is an answer, too.
     Refused(&'static str),
-    /// Nothing within the time: slow, lost, or not there. Nobody knows which.
-    Silent,
+    /// Nothing came, and nobody knows whether that is the side's fault; the words say what is known.
+    Silent(&'static str),
+}
+
+impl From<Probe> for Answer {
+    fn from(probe: Probe) -> Self {
+        match probe {
+            Probe::Answered { status, .. } => Self::Status(status),
+            Probe::Failed(failure) => match failure {
+                Failure::Refused
+                | Failure::CertificateRefused
+                | Failure::TlsFailed
+                | Failure::NotHttp
+                | Failure::BrokenOff => Self::Refused(failure.as_str()),
+                // As likely the fault of the way there, of a resolver, or of whoever asks.
+                Failure::Unfit
+                | Failure::NotResolved
+                | Failure::Forbidden
+                | Failure::Unreachable
+                | Failure::TimedOut => Self::Silent(failure.as_str()),
+            },
+        }
+    }
 }
 
 /// Whether a gate holds.
@@ -216,7 +238,7 @@ pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timest
             Answer::Status(found) if found == status => Judgement::pass(found.to_string(), "as expected"),
             Answer::Status(found) => Judgement::fail(found.to_string(), format!("{status} is expected")),
             Answer::Refused(word) => Judgement::fail(*word, format!("{status} is expected")),
-            Answer::Silent => Judgement::unknown("no answer in time"),
+            Answer::Silent(word) => Judgement::unknown(*word),
         },
         (Rule::DatabaseLag { max }, Sample::DatabaseLag(found)) => match found {
             Err(fault) => Judgement::unknown(fault.message()),

@@ -19,7 +19,7 @@ pub use step::{Batch, Intend, Step};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::application::Goal as Reach;
+use crate::api::application::{DeletionPolicy, Goal as Reach};
 use crate::api::condition::Reason;
 use crate::application::goal::Goal;
 use crate::application::records::{self, Stands};
@@ -169,7 +169,7 @@ pub fn gates<'a>(goal: &'a Goal, seen: &Seen) -> Vec<(&'a Gate, Judgement)> {
 
 /// The decision. Total: every goal and every observation has one.
 pub fn decide(goal: &Goal, seen: &Seen) -> Decision {
-    if goal.deletion.is_some() && goal.deletion == Some(crate::api::application::DeletionPolicy::Retain) {
+    if goal.deletion == Some(DeletionPolicy::Retain) {
         return deletion::release(goal, "letting go of everything as it is");
     }
     let records = match (&seen.account, &seen.records) {
@@ -233,7 +233,8 @@ fn walking(phase: Phase, reason: Reason, words: impl Into<String>) -> Decision {
 }
 
 fn step(goal: &Goal, phase: Phase, reason: Reason, step: Step) -> Decision {
-    Decision { step: Some(step.clone()), ..walking(phase, reason, step.describe(goal)) }
+    let words = step.describe(goal);
+    Decision { step: Some(step), ..walking(phase, reason, words) }
 }
 
 fn ready(phase: Phase, reason: Reason, message: impl Into<String>, next: impl Into<String>) -> Decision {

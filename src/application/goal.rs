@@ -60,6 +60,8 @@ pub struct Goal {
     pub latch: Option<GivenUp>,
     /// What was last asked of Route 53, from the status.
     pub requested: Option<Requested>,
+    /// In which attempt the records were looked after last, from the status.
+    pub tended_in: Option<i32>,
     /// All steps were passed once, from the status.
     pub settled: bool,
     /// The way back is being removed, from the status.
@@ -259,6 +261,7 @@ impl Goal {
                 message: latch.message.clone().unwrap_or_else(|| latch.reason.clone()),
             }),
             requested: status.and_then(requested),
+            tended_in: status.and_then(|status| status.traffic.as_ref()).and_then(|traffic| traffic.attempt),
             settled: status.is_some_and(|status| status.phase.as_deref() == Some("Shifted")),
             no_return: status.is_some_and(|status| status.point_of_no_return_at.is_some()),
         })

@@ -173,11 +173,8 @@ pub fn share(goal: &Goal, sets: &[RecordSet]) -> Option<Share> {
     let mut seen = BTreeSet::new();
     for set in sets {
         let Routing::Weighted { set_identifier, weight } = &set.routing else { return None };
-        let is_ours = set_identifier == TARGET
-            || set_identifier == "slipway-source"
-            || set_identifier.strip_prefix("slipway-source-").is_some_and(|n| n.parse::<u8>().is_ok());
         // A health check would let Route 53 move traffic by itself.
-        if !is_ours || set.kind != kind(&goal.source) || !seen.insert(set_identifier) || set.health_check.is_some() {
+        if !is_own(set) || set.kind != kind(&goal.source) || !seen.insert(set_identifier) || set.health_check.is_some() {
             return None;
         }
         if set_identifier == TARGET { target = Some(*weight) } else { sources.push(*weight) }
@@ -186,6 +183,23 @@ pub fn share(goal: &Goal, sets: &[RecordSet]) -> Option<Share> {
         return None;
     }
     Share::new(target?, sources.into_iter())
+}
+
+/// A record by one of our set identifiers.
+fn is_own(set: &RecordSet) -> bool {
+    match &set.routing {
+        Routing::Weighted { set_identifier, .. } => {
+            set_identifier == TARGET
+                || set_identifier == "slipway-source"
+                || set_identifier.strip_prefix("slipway-source-").is_some_and(|n| n.parse::<u8>().is_ok())
+        }
+        Routing::Simple | Routing::Other(_) => false,
+    }
+}
+
+/// Somebody else's record stands among ours.
+pub fn has_strangers(ours: &Ours) -> bool {
+    !ours.sets.iter().all(is_own)
 }
 
 /// The weighted records for `percent` at the target.
@@ -257,7 +271,9 @@ pub fn set_weights(
             (vec![set.clone()], marker_set(goal, &Marker::of(&goal.migration, replaced(set)))?, None)
         }
         Stands::Ours(ours) => {
-            let before = ours.sets.iter().chain([&ours.marker_set]).cloned().collect();
+            // What somebody else put among them is not ours to delete.
+            let own = ours.sets.iter().filter(|set| is_own(set));
+            let before = own.chain([&ours.marker_set]).cloned().collect();
             (before, ours.marker_set.clone(), standing_target(ours).cloned())
         }
         Stands::Foreign(_) => return None,

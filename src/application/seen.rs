@@ -7,8 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::database::DatabaseMigration;
 use crate::aws::balancer::{Balancer, Target, TargetGroup};
-use crate::aws::cloudwatch::SeenAlarm;
-use crate::aws::dms::Owner;
+use crate::aws::cloudwatch::{Dashboard, SeenAlarm};
 use crate::aws::ecs::Service;
 use crate::aws::route53::{Propagation, RecordSet, Zone};
 use crate::database::seen::Known;
@@ -44,18 +43,9 @@ pub struct Seen {
     /// Those of our alarms that exist.
     pub alarms: Known<Vec<SeenAlarm>>,
     /// Our dashboard, if it exists.
-    pub dashboard: Known<Option<DashboardSeen>>,
+    pub dashboard: Known<Option<Dashboard>>,
     /// How each gate was judged last; empty after a restart.
     pub gates: BTreeMap<String, Track>,
-}
-
-/// A dashboard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DashboardSeen {
-    /// Whose it is.
-    pub owner: Owner,
-    /// What it shows, as JSON.
-    pub body: String,
 }
 
 /// Which comes first.

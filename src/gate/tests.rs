@@ -139,7 +139,7 @@ fn the_other_rules_have_three_answers_too() {
         (Answer::Status(200), Fail),
         (Answer::Status(503), Fail),
         (Answer::Refused("connection refused"), Fail),
-        (Answer::Silent, Unknown),
+        (Answer::Silent("no answer within 2 s"), Unknown),
     ] {
         assert_eq!(verdict(http(), &Sample::Http(answer)), expected, "{answer:?}");
     }

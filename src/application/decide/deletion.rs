@@ -9,14 +9,7 @@ use crate::application::records::{self, Stands};
 use crate::fault::{Blocked, Fault};
 
 pub(super) fn release(goal: &Goal, words: &str) -> Decision {
-    Decision { step: Some(Step::Release), ..step(goal, Phase::Deleting, Reason::Deleting, Step::Release) }
-        .saying(words)
-}
-
-impl Decision {
-    fn saying(self, words: &str) -> Self {
-        Self { next: words.to_owned(), ..self }
-    }
+    Decision { next: words.to_owned(), ..step(goal, Phase::Deleting, Reason::Deleting, Step::Release) }
 }
 
 pub(super) fn decide(view: &View) -> Decision {
@@ -39,7 +32,7 @@ pub(super) fn decide(view: &View) -> Decision {
     }
     if !goal.claimed {
         // The status was lost, and with it what was asked for. Nothing can go back that nobody asked to go forth.
-        return deletion_holds(view, share.percent());
+        return deletion_holds(share.percent());
     }
     // A goal that is set back takes traffic back while the deletion waits; and so does a failing gate.
     let decision = walk::decide(view);
@@ -49,7 +42,7 @@ pub(super) fn decide(view: &View) -> Decision {
         None => Decision {
             look_again: decision.look_again,
             hold_until: decision.hold_until,
-            ..deletion_holds(view, share.percent())
+            ..deletion_holds(share.percent())
         },
     }
 }

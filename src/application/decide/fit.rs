@@ -84,8 +84,8 @@ fn answers(seen: &Seen, side: Side) -> Fit {
             Answer::Refused(word) => {
                 Fit::Refuted(format!("the {side} at {place} does not answer its health check: {word}"))
             }
-            Answer::Silent => {
-                Fit::Unknown(format!("the {side} at {place} does not answer its health check in time"))
+            Answer::Silent(word) => {
+                Fit::Unknown(format!("whether the {side} at {place} is healthy is not known: {word}"))
             }
         };
         answers.iter().fold(Fit::Proved, |fit, answer| fit.and(|| of(answer)))

@@ -76,7 +76,7 @@ fn onwards(view: &View, weight: u8, until: Option<Timestamp>) -> Decision {
         return suspended(view, weight);
     }
     if view.goal.deletion.is_some() {
-        return deletion_holds(view, weight);
+        return deletion_holds(weight);
     }
     if let Some(decision) = holds(view, weight, until, &format!("then weight {}", next.weight)) {
         return decision;
@@ -110,7 +110,7 @@ pub(super) fn held(view: &View, weight: u8) -> Option<Decision> {
         return Some(suspended(view, weight));
     }
     if view.goal.deletion.is_some() {
-        return Some(deletion_holds(view, weight));
+        return Some(deletion_holds(weight));
     }
     match fit::in_order(view.goal, view.seen) {
         Fit::Proved => None,
@@ -215,7 +215,7 @@ fn at_the_end(view: &View, until: Option<Timestamp>) -> Decision {
 }
 
 /// The resource is being deleted while traffic goes to the target: that moves nothing, and ends no way back.
-pub(super) fn deletion_holds(view: &View, weight: u8) -> Decision {
+pub(super) fn deletion_holds(weight: u8) -> Decision {
     let blocked = Blocked::new(
         Reason::Deleting,
         format_args!("Deleting this resource never moves traffic, and {weight} % go to the target, so it is held"),

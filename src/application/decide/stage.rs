@@ -27,6 +27,10 @@ pub(super) fn plan(view: &View) -> Decision {
 
 /// Nothing was claimed yet.
 pub(super) fn begin(view: &View) -> Decision {
+    if let Stands::Ours(_) = view.stands {
+        // The status was lost. What is ours is looked after, whatever is in the way of making it.
+        return step(view.goal, Phase::Staging, Reason::Staging, Step::Claim);
+    }
     match assess(view) {
         Err(fault) => uncertain(&fault),
         Ok(Some(blocked)) => stalled(Some(Phase::Assessing), blocked),

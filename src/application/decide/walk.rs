@@ -64,33 +64,52 @@ fn blocked(view: &View) -> Option<Decision> {
     }
 }
 
-/// The records are ours and the status does not know of them: it was lost. What stands there is what was asked for.
+/// The records are ours and the status does not know of them: it was lost. If they are as Slipway would set them for a step,
+/// that is what was asked for; else nobody knows, until a person orders a new attempt.
 fn adopt(view: &View, ours: &Ours) -> Decision {
-    match records::share(view.goal, &ours.sets) {
-        Some(share) => {
-            let weight = share.percent();
-            let why = "the status was lost, and the records say so".to_owned();
-            intend(view, phase_at(view, Some(weight)).unwrap_or(Phase::Shifting), Reason::Shifting, weight, why, None)
-        }
-        None => drifted(
-            view,
-            None,
-            format!("the records of {} are not the weighted ones that Slipway made", view.goal.record.name),
-            "Set them right by hand, or delete them together with the marker",
-        ),
+    let goal = view.goal;
+    let actual = records::share(goal, &ours.sets);
+    let weights = || [0].into_iter().chain(goal.steps.iter().map(|step| step.weight));
+    let sources = goal.source.places().len();
+    let of_a_step = weights().find(|weight| actual == Some(Share::asked(*weight, sources)));
+    let intend = |weight: u8, why: &str| {
+        let phase = phase_at(view, Some(weight)).unwrap_or(Phase::Shifting);
+        intend(view, phase, Reason::Shifting, weight, why.to_owned(), None)
+    };
+    if let Some(weight) = of_a_step {
+        return intend(weight, "the status was lost, and the records say so");
     }
+    if goal.tended_in.is_some_and(|attempt| goal.attempt > attempt) && !records::has_strangers(ours) {
+        let reached = weights().take_while(|weight| actual.is_some_and(|a| Share::asked(*weight, sources) <= a));
+        let weight = reached.last().unwrap_or(0).min(goal.ceiling());
+        return match may_move(view, actual, weight) {
+            Fit::Proved => intend(weight, "spec.attempt was raised to take the records over again"),
+            refused => Decision {
+                drift: Some(format!("the records of {} are of no step", goal.record.name)),
+                ..forward::waits(view, Phase::Shifting, weight, &refused)
+            },
+        };
+    }
+    drifted(
+        view,
+        None,
+        format!("the status was lost, and the records of {} are of no step", goal.record.name),
+        "Raise spec.attempt to have them set to the step below, or set them right by hand",
+    )
 }
 
 /// The weighted records are not there any more.
 fn gone(view: &View, asked: &Requested) -> Decision {
-    let name = &view.goal.record.name;
+    let drift = format!("somebody removed the weighted records of {}", view.goal.record.name);
     if view.goal.attempt > asked.attempt {
-        return intend_records(view, "spec.attempt was raised to make the records anew");
+        let decision = intend_records(view, "spec.attempt was raised to make the records anew");
+        let drift = decision.step.is_none().then_some(drift);
+        return Decision { drift, ..decision };
     }
     drifted(
         view,
         Some(asked.weight),
-        format!("somebody removed the weighted records of {name}"),
+        drift,
         "Raise spec.attempt to have them made anew with all traffic at the source, which must be where the name leads",
     )
 }
@@ -121,7 +140,7 @@ fn with_records(view: &View, asked: &Requested, ours: &Ours) -> Decision {
     }
     let Some(_) = &asked.change else { return submit_when_allowed(view, asked, actual) };
     if let Some(drift) = records::difference(goal, ours, view.balancer(), asked.weight) {
-        return take_over_or_tell(view, asked, actual, drift);
+        return take_over_or_tell(view, asked, ours, drift);
     }
     if asked.since.is_none() {
         return propagation(view, asked);
@@ -243,7 +262,12 @@ fn submit_when_allowed(view: &View, asked: &Requested, actual: Option<Share>) ->
 }
 
 /// Somebody changed the records. They are left alone, unless a person ordered a new attempt.
-fn take_over_or_tell(view: &View, asked: &Requested, actual: Option<Share>, drift: String) -> Decision {
+fn take_over_or_tell(view: &View, asked: &Requested, ours: &Ours, drift: String) -> Decision {
+    let actual = records::share(view.goal, &ours.sets);
+    if records::has_strangers(ours) {
+        let remedy = "Remove the record that Slipway did not make; it is not Slipway's to delete";
+        return drifted(view, Some(asked.weight), drift, remedy);
+    }
     if view.goal.attempt > asked.attempt {
         return match may_move(view, actual, asked.weight) {
             Fit::Proved => {

@@ -34,7 +34,7 @@ pub(super) fn wrong(name: &str, spec: &ApplicationMigrationSpec) -> Option<(Stri
 type Wrong = Option<(String, &'static str)>;
 
 fn positive(field: &str, text: &str) -> Wrong {
-    let fits = duration::parse(text).is_some_and(SignedDuration::is_positive);
+    let fits = duration::parse(text).is_some_and(|time| time.is_positive());
     (!fits).then(|| (field.to_owned(), "must be a duration longer than nothing, such as 5s"))
 }
 
