@@ -223,9 +223,10 @@ pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timest
             let (limit, words) = match (limit, source) {
                 (Limit::Fixed(limit), _) => (*limit, limit.to_string()),
                 (Limit::OfSource { percent, .. }, Some(source)) => match read(source, "the source's ") {
-                    Ok(of) => {
-                        (of * f64::from(*percent) / 100.0, format!("{percent} % of the source's {}", short(of)))
-                    }
+                    Ok(of) => (
+                        of * f64::from(*percent) / 100.0,
+                        format!("{percent} % of the source's {}", short(of)),
+                    ),
                     Err(why) => return Judgement::unknown(why),
                 },
                 (Limit::OfSource { .. }, None) => {
@@ -266,7 +267,9 @@ pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timest
             Err(fault) => Judgement::unknown(fault.message()),
             Ok(None) => Judgement::unknown("the query did not return one value"),
             // The value is the application's data: it is compared, and not repeated.
-            Ok(Some(value)) if value == expect => Judgement::pass("as expected", "the answer is the expected one"),
+            Ok(Some(value)) if value == expect => {
+                Judgement::pass("as expected", "the answer is the expected one")
+            }
             Ok(Some(_)) => Judgement::fail("another", "the answer is not the expected one"),
         },
         _ => Judgement::unknown("it was not looked at in the way that it is judged"),
@@ -386,9 +389,10 @@ pub fn standing(gate: &Gate, track: Option<&Track>, since: Option<Timestamp>, no
         return unknown_of(track, "judged too long ago");
     }
     match track.last.verdict {
-        Verdict::Fail if track.failures < gate.failures_to_trip => {
-            unknown_of(track, &format!("failed {} of {} times in a row", track.failures, gate.failures_to_trip))
-        }
+        Verdict::Fail if track.failures < gate.failures_to_trip => unknown_of(
+            track,
+            &format!("failed {} of {} times in a row", track.failures, gate.failures_to_trip),
+        ),
         Verdict::Pass if since.is_none_or(|since| track.judged_at < since) => {
             unknown_of(track, "not judged since the weight changed")
         }

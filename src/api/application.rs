@@ -233,11 +233,21 @@ pub enum Protocol {
 pub struct Target {
     /// The load balancer that the name is to lead to.
     #[serde(rename = "loadBalancerARN")]
-    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:loadbalancer/app/[A-Za-z0-9/-]+$"))]
+    #[schemars(
+        length(max = 512),
+        regex(
+            pattern = r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:loadbalancer/app/[A-Za-z0-9/-]+$"
+        )
+    )]
     pub load_balancer_arn: String,
     /// Its target group.
     #[serde(rename = "targetGroupARN")]
-    #[schemars(length(max = 512), regex(pattern = r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[A-Za-z0-9/-]+$"))]
+    #[schemars(
+        length(max = 512),
+        regex(
+            pattern = r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[A-Za-z0-9/-]+$"
+        )
+    )]
     pub target_group_arn: String,
     /// The service whose tasks are the targets.
     pub ecs_service: EcsService,

@@ -6,7 +6,8 @@ use kube::core::Rule;
 /// One line without control characters.
 pub(in crate::api) const TEXT: &str = r"^[^\x00-\x1f\x7f]+$";
 /// The name of an object of Kubernetes. It becomes a part of a path.
-pub(in crate::api) const OBJECT_NAME: &str = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+pub(in crate::api) const OBJECT_NAME: &str =
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 /// A duration as Gateway API writes it (GEP-2257).
 pub(in crate::api) const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// A DNS name or an address: no URL, no port, no user, no dot at the end.
@@ -19,7 +20,8 @@ pub(in crate::api) const LOWER_HOST: &str =
 pub(in crate::api) const RECORD: &str =
     r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+$";
 /// Four numbers.
-pub(in crate::api) const IPV4: &str = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$";
+pub(in crate::api) const IPV4: &str =
+    r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$";
 
 /// Resolvers read `2130706433`, `0x7f.1` and `0177.0.0.1` as addresses, and a person reads them as something else.
 pub(in crate::api) fn decimal() -> Rule {

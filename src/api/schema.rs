@@ -64,7 +64,10 @@ impl Schema {
         let value = match serde_json::to_value(spec) {
             Ok(value) => value,
             Err(error) => {
-                return Some(Misfit { field: "spec".to_owned(), wrong: format!("can't be written: {error}") });
+                return Some(Misfit {
+                    field: "spec".to_owned(),
+                    wrong: format!("can't be written: {error}"),
+                });
             }
         };
         check(self, &self.spec, &value, "spec").err()

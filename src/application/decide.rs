@@ -147,9 +147,7 @@ impl View<'_> {
     /// When to look again if only gates and time bring news: the next gate that is due, or `at`.
     fn by(&self, at: Option<Timestamp>) -> SignedDuration {
         let due = self.goal.gates.iter().map(|gate| match self.seen.gates.get(&gate.name) {
-            Some(track) => {
-                gate.interval.saturating_sub(self.seen.now.duration_since(track.judged_at))
-            }
+            Some(track) => gate.interval.saturating_sub(self.seen.now.duration_since(track.judged_at)),
             None => SignedDuration::ZERO,
         });
         let at = at.map(|at| at.duration_since(self.seen.now));
@@ -161,9 +159,7 @@ impl View<'_> {
 /// How the gates stand, in the order of the spec.
 pub fn gates<'a>(goal: &'a Goal, seen: &Seen) -> Vec<(&'a Gate, Judgement)> {
     let since = goal.requested.as_ref().and_then(|requested| requested.since);
-    let judge = |gate: &'a Gate| {
-        (gate, gate::standing(gate, seen.gates.get(&gate.name), since, seen.now))
-    };
+    let judge = |gate: &'a Gate| (gate, gate::standing(gate, seen.gates.get(&gate.name), since, seen.now));
     goal.gates.iter().map(judge).collect()
 }
 

@@ -282,7 +282,12 @@ impl Goal {
         if self.reach < api::Goal::Shift || self.is_latched() || self.is_aborted() {
             return 0;
         }
-        self.steps.iter().map(|step| step.weight).filter(|weight| *weight <= self.max_weight).max().unwrap_or(0)
+        self.steps
+            .iter()
+            .map(|step| step.weight)
+            .filter(|weight| *weight <= self.max_weight)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The highest step not above a weight, counted from 1; 0 is before the first.
@@ -321,7 +326,8 @@ impl Goal {
     pub fn is_within(&self, account: &Account) -> Result<(), Blocked> {
         let region = account.region.as_str();
         let own = account.account_id.as_deref();
-        let topic = self.alarms.as_ref().map(|alarms| ("spec.alarms.snsTopicARN", alarms.topic.as_str(), None));
+        let topic =
+            self.alarms.as_ref().map(|alarms| ("spec.alarms.snsTopicARN", alarms.topic.as_str(), None));
         let named = [
             Some(("spec.target.loadBalancerARN", self.target.balancer.as_str(), own)),
             Some(("spec.target.targetGroupARN", self.target.group.as_str(), own)),
@@ -359,3 +365,6 @@ fn requested(status: &ApplicationMigrationStatus) -> Option<Requested> {
         staged_at: traffic.staged_at.as_ref().map(|at| at.0),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,12 @@ mod tests {
         let replaced = Replaced { kind: "A".into(), ttl: 300, values, health_check: None };
         let text = marker(Some(replaced.clone())).encode().expect("256 addresses fit");
         assert_eq!(Marker::decode(&text).and_then(|marker| marker.replaced), Some(replaced.clone()));
-        let twice = Replaced { values: [replaced.values.clone(), replaced.values].concat(), kind: "A".into(), ttl: 1, health_check: None };
+        let twice = Replaced {
+            values: [replaced.values.clone(), replaced.values].concat(),
+            kind: "A".into(),
+            ttl: 1,
+            health_check: None,
+        };
         assert_eq!(marker(Some(twice)).encode(), None);
     }
 

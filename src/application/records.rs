@@ -76,12 +76,17 @@ pub fn stands(goal: &Goal, records: &[RecordSet]) -> Stands {
             }
             Some(marker) => Stands::Foreign(Blocked::new(
                 Reason::NotOurs,
-                format_args!("{name} belongs to {} (uid {}), as TXT {marker_name} says", marker.resource, marker.uid),
+                format_args!(
+                    "{name} belongs to {} (uid {}), as TXT {marker_name} says",
+                    marker.resource, marker.uid
+                ),
                 "Delete that one first, or choose another spec.traffic.route53.name",
             )),
             None => Stands::Foreign(Blocked::new(
                 Reason::NotOurs,
-                format_args!("There is a TXT record {marker_name} that Slipway did not write, in the marker's place"),
+                format_args!(
+                    "There is a TXT record {marker_name} that Slipway did not write, in the marker's place"
+                ),
                 "Remove it, or choose another spec.traffic.route53.name",
             )),
         };
@@ -104,7 +109,10 @@ pub fn stands(goal: &Goal, records: &[RecordSet]) -> Stands {
             };
             Stands::Foreign(Blocked::new(
                 Reason::NotOurs,
-                format_args!("{name} has a {routing} record of type {} that Slipway did not make", first.kind),
+                format_args!(
+                    "{name} has a {routing} record of type {} that Slipway did not make",
+                    first.kind
+                ),
                 "Remove it, or choose another spec.traffic.route53.name; only one simple record of type A or CNAME can be replaced",
             ))
         }
@@ -174,7 +182,11 @@ pub fn share(goal: &Goal, sets: &[RecordSet]) -> Option<Share> {
     for set in sets {
         let Routing::Weighted { set_identifier, weight } = &set.routing else { return None };
         // A health check would let Route 53 move traffic by itself.
-        if !is_own(set) || set.kind != kind(&goal.source) || !seen.insert(set_identifier) || set.health_check.is_some() {
+        if !is_own(set)
+            || set.kind != kind(&goal.source)
+            || !seen.insert(set_identifier)
+            || set.health_check.is_some()
+        {
             return None;
         }
         if set_identifier == TARGET { target = Some(*weight) } else { sources.push(*weight) }
@@ -307,7 +319,13 @@ pub fn restore(goal: &Goal, ours: &Ours) -> Vec<Change> {
     }
 }
 
-fn instead(goal: &Goal, ours: &Ours, kind: &str, answer: Answer, health_check: Option<String>) -> Vec<Change> {
+fn instead(
+    goal: &Goal,
+    ours: &Ours,
+    kind: &str,
+    answer: Answer,
+    health_check: Option<String>,
+) -> Vec<Change> {
     let simple = RecordSet {
         name: goal.record.name.clone(),
         kind: kind.to_owned(),
@@ -328,7 +346,10 @@ pub fn difference(goal: &Goal, ours: &Ours, balancer: Option<&Balancer>, percent
     let known = balancer.map(|balancer| to_target(goal, balancer)).or_else(|| standing_target(ours).cloned());
     let wanted = weighted(goal, known?, percent);
     if found != Share::asked(percent, wanted.len() - 1) {
-        return Some(format!("{name} has {} % at the target, and {percent} % was asked for", found.percent()));
+        return Some(format!(
+            "{name} has {} % at the target, and {percent} % was asked for",
+            found.percent()
+        ));
     }
     let same = wanted.len() == ours.sets.len()
         && wanted.iter().all(|want| ours.sets.iter().any(|set| is_same(set, want)));
@@ -338,15 +359,22 @@ pub fn difference(goal: &Goal, ours: &Ours, balancer: Option<&Balancer>, percent
 fn is_same(seen: &RecordSet, wanted: &RecordSet) -> bool {
     let answers = match (&seen.answer, &wanted.answer) {
         (Answer::Values { ttl: a, values: seen }, Answer::Values { ttl: b, values: wanted }) => {
-            a == b && seen.len() == wanted.len() && seen.iter().zip(wanted).all(|(a, b)| normal(a) == normal(b))
+            a == b
+                && seen.len() == wanted.len()
+                && seen.iter().zip(wanted).all(|(a, b)| normal(a) == normal(b))
         }
         (
             Answer::Alias { zone_id: a, dns_name: seen, evaluate_target_health: c },
             Answer::Alias { zone_id: b, dns_name: wanted, evaluate_target_health: d },
         ) => a == b && normal(seen) == normal(wanted) && c == d,
-        (Answer::Values { .. }, Answer::Alias { .. }) | (Answer::Alias { .. }, Answer::Values { .. }) => false,
+        (Answer::Values { .. }, Answer::Alias { .. }) | (Answer::Alias { .. }, Answer::Values { .. }) => {
+            false
+        }
     };
-    answers && seen.routing == wanted.routing && seen.kind == wanted.kind && seen.health_check == wanted.health_check
+    answers
+        && seen.routing == wanted.routing
+        && seen.kind == wanted.kind
+        && seen.health_check == wanted.health_check
 }
 
 /// Names are the same in capitals and with a dot at the end.

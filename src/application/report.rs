@@ -138,9 +138,11 @@ fn summary(conditions: &mut Vec<Condition>, state: &State, generation: Option<i6
 /// Whether a side may be given traffic.
 fn ready(goal: &Goal, seen: &Seen, side: Side) -> Verdicted {
     match fit::side(goal, seen, side) {
-        Fit::Proved => {
-            (Truth::True, Reason::Connected, format!("The {side} is healthy, and writes to the present writer"))
-        }
+        Fit::Proved => (
+            Truth::True,
+            Reason::Connected,
+            format!("The {side} is healthy, and writes to the present writer"),
+        ),
         Fit::Refuted(why) => (Truth::False, Reason::NotHealthy, sentence(&why)),
         Fit::Unknown(why) => (Truth::Unknown, Reason::Unknown, sentence(&why)),
     }
@@ -169,7 +171,10 @@ fn held(goal: &Goal, seen: &Seen, decision: &Decision) -> Verdicted {
             Some(share) => (
                 Truth::True,
                 Reason::Staging,
-                format!("The weighted records are Slipway's, with {} % at the target{beside}", share.percent()),
+                format!(
+                    "The weighted records are Slipway's, with {} % at the target{beside}",
+                    share.percent()
+                ),
             ),
             None => (Truth::False, Reason::RecordDrift, "The weighted records are not whole".to_owned()),
         },
@@ -242,7 +247,8 @@ fn traffic(
         traffic.step_index = i32::try_from(index).ok();
         traffic.step_summary = Some(format!("{index}/{}", goal.steps.len()));
     }
-    traffic.hold_until = decision.hold_until.map(|at| Time(Timestamp::from_second(at.as_second()).unwrap_or(at)));
+    traffic.hold_until =
+        decision.hold_until.map(|at| Time(Timestamp::from_second(at.as_second()).unwrap_or(at)));
     traffic.drift = decision.drift.as_ref().map(|drift| clip(drift, 256));
     Some(traffic)
 }
@@ -308,7 +314,8 @@ fn history(
     let before = previous.traffic.as_ref().and_then(|traffic| traffic.weight);
     if let Some(weight) = reached.filter(|weight| before != Some(*weight)) {
         let summary = traffic.and_then(|traffic| traffic.step_summary.clone()).unwrap_or_default();
-        let evidence = format!("read back from Route 53, on all of its servers; step {summary} of {}", goal.record.name);
+        let evidence =
+            format!("read back from Route 53, on all of its servers; step {summary} of {}", goal.record.name);
         history.push(Passed {
             at: Time(now),
             phase: word,

@@ -89,8 +89,7 @@ impl DatabaseSeen {
     /// the present spec and says Ready.
     pub fn read(object: &DatabaseMigration, sessions: Known<Vec<IpAddr>>, now: Timestamp) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let recent =
-            status.observed_at.as_ref().is_some_and(|at| now.duration_since(at.0) <= FRESH_FOR);
+        let recent = status.observed_at.as_ref().is_some_and(|at| now.duration_since(at.0) <= FRESH_FOR);
         let current = status.observed_generation == object.metadata.generation
             && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
         let writer_word = status.writer.unwrap_or_else(|| "Unknown".to_owned());

@@ -48,7 +48,8 @@ impl Share {
     /// What asking for `percent` gives.
     pub fn asked(percent: u8, sources: usize) -> Self {
         let (target, source) = weights(percent, sources);
-        let total = u32::from(target) + u32::from(source) * u32::try_from(sources.max(1)).unwrap_or(u32::MAX >> 8);
+        let total =
+            u32::from(target) + u32::from(source) * u32::try_from(sources.max(1)).unwrap_or(u32::MAX >> 8);
         Self { target: target.into(), total }
     }
 
@@ -134,7 +135,10 @@ mod tests {
                 assert_eq!(found.is_all(), percent == 100);
                 // 255 against eight is 97 %: more can't be said with eight sources.
                 let exact = u64::from(percent) * sources as u64 <= 255 * u64::from(100 - percent.min(99));
-                assert!(found.percent() == percent || (!exact && found.percent() >= 96), "{percent} {sources}");
+                assert!(
+                    found.percent() == percent || (!exact && found.percent() >= 96),
+                    "{percent} {sources}"
+                );
                 if percent > 0 {
                     assert!(share(percent - 1, sources) <= found);
                 }

@@ -53,7 +53,11 @@ fn point(at_seconds: i64, value: f64, samples: f64) -> Result<Option<Datapoint>,
 fn an_alarm_passes_only_at_ok_judged_after_the_change() {
     let rule = || Rule::Alarm { name: "a".into() };
     let state = |value: &str, updated: Option<i64>| {
-        Sample::Alarm(Ok(Some(AlarmState { name: "a".into(), value: value.into(), updated_at: updated.map(at) })))
+        Sample::Alarm(Ok(Some(AlarmState {
+            name: "a".into(),
+            value: value.into(),
+            updated_at: updated.map(at),
+        })))
     };
     for (value, updated, expected) in [
         ("OK", Some(1), Verdict::Pass),

@@ -97,7 +97,10 @@ pub struct MetricGate {
     #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255}))]
     pub source_dimensions: Option<BTreeMap<String, String>>,
     /// Average, Sum, Maximum, Minimum, SampleCount, or a percentile such as p99.
-    #[schemars(length(max = 16), regex(pattern = r"^(Average|Sum|Maximum|Minimum|SampleCount|p[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    #[schemars(
+        length(max = 16),
+        regex(pattern = r"^(Average|Sum|Maximum|Minimum|SampleCount|p[0-9]{1,2}(\.[0-9]{1,2})?)$")
+    )]
     pub statistic: String,
     /// On which side of the limit it passes.
     pub operator: MetricOperator,

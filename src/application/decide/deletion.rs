@@ -17,10 +17,13 @@ pub(super) fn decide(view: &View) -> Decision {
     // Without our marker nothing at the name is ours.
     let Stands::Ours(ours) = view.stands else { return leftovers(view) };
     let Some(share) = records::share(goal, &ours.sets) else {
-        let drift = format!("the records of {} are not the weighted ones that Slipway made", goal.record.name);
+        let drift =
+            format!("the records of {} are not the weighted ones that Slipway made", goal.record.name);
         let blocked = Blocked::new(
             Reason::RecordDrift,
-            format_args!("Somebody changed the records, and restoring what stood before could move traffic: {drift}"),
+            format_args!(
+                "Somebody changed the records, and restoring what stood before could move traffic: {drift}"
+            ),
             "Set them right by hand, or set spec.deletionPolicy to Retain to leave all as it is",
         );
         return Decision { drift: Some(drift), ..stalled(Some(Phase::Deleting), blocked) };

@@ -107,9 +107,9 @@ fn target(goal: &Goal, seen: &Seen) -> Fit {
     };
     let service = || {
         known(&seen.service, |service| match service {
-            Some(service) => stable(goal, service).and(|| {
-                known(&seen.targets, |targets| enough(service.desired, targets))
-            }),
+            Some(service) => {
+                stable(goal, service).and(|| known(&seen.targets, |targets| enough(service.desired, targets)))
+            }
             None => Fit::Refuted(format!("ECS service {} does not exist", goal.target.service)),
         })
     };

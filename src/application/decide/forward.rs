@@ -99,9 +99,7 @@ fn onwards(view: &View, weight: u8, until: Option<Timestamp>) -> Decision {
 /// Whether anything but time and gates lets traffic go to the target.
 fn may_go_forward(view: &View) -> Fit {
     let (goal, seen) = (view.goal, view.seen);
-    fit::side(goal, seen, Side::Target)
-        .and(|| fit::still(goal, seen))
-        .and(|| fit::in_order(goal, seen))
+    fit::side(goal, seen, Side::Target).and(|| fit::still(goal, seen)).and(|| fit::in_order(goal, seen))
 }
 
 /// What holds a weight that was asked for and not submitted: all that would have held asking for it, without the time.
@@ -162,7 +160,8 @@ fn staged(view: &View, until: Option<Timestamp>) -> Decision {
     if let Some(until) = until.filter(|until| view.seen.now < *until)
         && let Some(since) = view.since()
     {
-        let words = format!("until resolvers have the new records: hold until {}", words::until(until, since));
+        let words =
+            format!("until resolvers have the new records: hold until {}", words::until(until, since));
         return Decision {
             look_again: view.by(Some(until)),
             ..walking(Phase::Staging, Reason::Staging, words)
@@ -192,10 +191,7 @@ fn at_the_ceiling(view: &View, weight: u8, until: Option<Timestamp>) -> Decision
     }
     let message = format!("{weight} % go to the target, and every gate passes");
     let next = format!("waiting for spec.traffic.maxWeight of at least {next}");
-    Decision {
-        look_again: view.by(None),
-        ..ready(Phase::Shifting, Reason::Shifting, message, next)
-    }
+    Decision { look_again: view.by(None), ..ready(Phase::Shifting, Reason::Shifting, message, next) }
 }
 
 /// All traffic goes to the target.
@@ -218,7 +214,9 @@ fn at_the_end(view: &View, until: Option<Timestamp>) -> Decision {
 pub(super) fn deletion_holds(weight: u8) -> Decision {
     let blocked = Blocked::new(
         Reason::Deleting,
-        format_args!("Deleting this resource never moves traffic, and {weight} % go to the target, so it is held"),
+        format_args!(
+            "Deleting this resource never moves traffic, and {weight} % go to the target, so it is held"
+        ),
         "Set spec.goal to Stage to take all traffic back first, or to Finish to leave it at the target; or spec.deletionPolicy to Retain to leave all as it is",
     );
     stalled(Some(Phase::Deleting), blocked)

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::api::condition::Reason;
-use crate::application::decide::{Phase, State, Step, decide, wanted};
+use crate::application::decide::{Phase, State, Step, wanted};
 use crate::application::plan;
 use crate::aws::route53::{Answer as Records, Routing};
 use crate::gate::Verdict;
@@ -44,7 +44,8 @@ fn a_clean_run_takes_these_steps_in_this_order() {
     assert_eq!(world.status.next.as_deref(), Some("waiting for goal Finish"));
     let traffic = world.status.traffic.clone().expect("a status");
     assert_eq!((traffic.weight, traffic.step_summary.as_deref()), (Some(100), Some("3/3")));
-    let phases: Vec<String> = world.status.history.iter().filter(|h| h.step.is_none()).map(|h| h.phase.clone()).collect();
+    let phases: Vec<String> =
+        world.status.history.iter().filter(|h| h.step.is_none()).map(|h| h.phase.clone()).collect();
     assert_eq!(phases, ["Staging", "Shifting", "Shifted"]);
     let weights: Vec<String> = world.status.history.iter().filter_map(|h| h.step.clone()).collect();
     assert_eq!(weights, ["0 %", "10 %", "50 %", "100 %"]);
@@ -323,7 +324,11 @@ fn every_phase_has_a_meaning_and_every_alarm_the_suffix() {
     let alarms = wanted::alarms(&goal);
     assert_eq!(alarms.len(), 3);
     for alarm in &alarms {
-        assert!(alarm.name.starts_with("alarm-") && alarm.name.ends_with("-payments-api-dev"), "{}", alarm.name);
+        assert!(
+            alarm.name.starts_with("alarm-") && alarm.name.ends_with("-payments-api-dev"),
+            "{}",
+            alarm.name
+        );
         let dimensions: Vec<&str> = alarm.dimensions.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(dimensions, ["app/alb-dev/1", "targetgroup/tg-dev/1"]);
     }

@@ -80,7 +80,8 @@ fn adopt(view: &View, ours: &Ours) -> Decision {
         return intend(weight, "the status was lost, and the records say so");
     }
     if goal.tended_in.is_some_and(|attempt| goal.attempt > attempt) && !records::has_strangers(ours) {
-        let reached = weights().take_while(|weight| actual.is_some_and(|a| Share::asked(*weight, sources) <= a));
+        let reached =
+            weights().take_while(|weight| actual.is_some_and(|a| Share::asked(*weight, sources) <= a));
         let weight = reached.last().unwrap_or(0).min(goal.ceiling());
         return match may_move(view, actual, weight) {
             Fit::Proved => intend(weight, "spec.attempt was raised to take the records over again"),
@@ -194,13 +195,7 @@ fn failing(view: &View, weight: u8) -> Option<Decision> {
 }
 
 /// Back to `weight`, at once, if the source is proved able to serve. Where it is not: hold, and tell.
-fn back(
-    view: &View,
-    actual: Option<Share>,
-    weight: u8,
-    why: String,
-    given_up: Option<LatchWhy>,
-) -> Decision {
+fn back(view: &View, actual: Option<Share>, weight: u8, why: String, given_up: Option<LatchWhy>) -> Decision {
     match may_move(view, actual, weight) {
         Fit::Proved => intend(view, Phase::RollingBack, Reason::RollingBack, weight, why, given_up),
         refused => cannot_go_back(weight, &why, &refused),
@@ -251,7 +246,9 @@ fn submit_when_allowed(view: &View, asked: &Requested, actual: Option<Share>) ->
     }
     let going_back = actual.is_none_or(|actual| actual > wanted);
     match may_move(view, actual, asked.weight) {
-        Fit::Proved if going_back => submit(view, Phase::RollingBack, Reason::RollingBack, asked.weight, true),
+        Fit::Proved if going_back => {
+            submit(view, Phase::RollingBack, Reason::RollingBack, asked.weight, true)
+        }
         Fit::Proved => {
             let phase = if asked.weight == 0 { Phase::Staging } else { Phase::Shifting };
             submit(view, phase, Reason::Shifting, asked.weight, false)
@@ -330,9 +327,7 @@ pub(super) fn intend_forward(view: &View, weight: u8, why: String) -> Decision {
 fn submit(view: &View, phase: Phase, reason: Reason, weight: u8, urgent: bool) -> Decision {
     let balancer = view.balancer();
     match records::set_weights(view.goal, view.stands, balancer, weight) {
-        Some(changes) => {
-            step(view.goal, phase, reason, Step::SetWeights(Batch { changes, weight, urgent }))
-        }
+        Some(changes) => step(view.goal, phase, reason, Step::SetWeights(Batch { changes, weight, urgent })),
         None => {
             let why = match &view.seen.balancer {
                 Err(fault) => fault.message().to_owned(),

@@ -7,10 +7,16 @@ pub(super) fn until(at: Timestamp, from: Timestamp) -> String {
     let up = at
         .checked_add(jiff::SignedDuration::from_millis(59_999))
         .ok()
-        .and_then(|later| later.round(jiff::TimestampRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Trunc)).ok())
+        .and_then(|later| {
+            later.round(jiff::TimestampRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Trunc)).ok()
+        })
         .unwrap_or(at);
     let day = |at: Timestamp| at.strftime("%F").to_string();
-    if day(up) == day(from) { up.strftime("%H:%MZ").to_string() } else { up.strftime("%F %H:%MZ").to_string() }
+    if day(up) == day(from) {
+        up.strftime("%H:%MZ").to_string()
+    } else {
+        up.strftime("%F %H:%MZ").to_string()
+    }
 }
 
 #[cfg(test)]

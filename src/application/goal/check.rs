@@ -68,7 +68,10 @@ fn steps(spec: &ApplicationMigrationSpec) -> Wrong {
     let steps = &spec.traffic.steps;
     let rising = steps.windows(2).all(|pair| pair[0].weight < pair[1].weight);
     if !rising || steps.last().is_none_or(|last| last.weight != 100) {
-        return Some(("spec.traffic.steps".to_owned(), "must have weights that strictly rise and end at 100"));
+        return Some((
+            "spec.traffic.steps".to_owned(),
+            "must have weights that strictly rise and end at 100",
+        ));
     }
     for (index, step) in steps.iter().enumerate() {
         let field = format!("spec.traffic.steps[{index}]");

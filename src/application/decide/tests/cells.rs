@@ -22,34 +22,90 @@ fn a_moved_goal_does_what_the_table_says() {
         ("goal Stage at 10", 10, |w| w.spec["goal"] = json!("Stage"), 0, "Staging", false),
         ("goal Stage at 100", 100, |w| w.spec["goal"] = json!("Stage"), 0, "Staging", false),
         ("maxWeight 0", 50, |w| w.spec["traffic"]["maxWeight"] = json!(0), 0, "Staging", false),
-        ("maxWeight below the first step", 50, |w| w.spec["traffic"]["maxWeight"] = json!(9), 0, "Staging", false),
-        ("maxWeight between steps", 100, |w| w.spec["traffic"]["maxWeight"] = json!(49), 10, "Shifting", false),
+        (
+            "maxWeight below the first step",
+            50,
+            |w| w.spec["traffic"]["maxWeight"] = json!(9),
+            0,
+            "Staging",
+            false,
+        ),
+        (
+            "maxWeight between steps",
+            100,
+            |w| w.spec["traffic"]["maxWeight"] = json!(49),
+            10,
+            "Shifting",
+            false,
+        ),
         ("maxWeight at a step", 100, |w| w.spec["traffic"]["maxWeight"] = json!(50), 50, "Shifting", false),
         ("maxWeight raised", 10, |w| w.spec["traffic"]["maxWeight"] = json!(50), 50, "Shifting", false),
         ("abort at 0", 0, |w| w.spec["abortAttempt"] = json!(1), 0, "RolledBack", true),
         ("abort at 50", 50, |w| w.spec["abortAttempt"] = json!(1), 0, "RolledBack", true),
-        ("abort of an earlier attempt", 50, |w| {
-            w.spec["attempt"] = json!(3);
-            w.spec["abortAttempt"] = json!(2);
-        }, 100, "Shifted", false),
+        (
+            "abort of an earlier attempt",
+            50,
+            |w| {
+                w.spec["attempt"] = json!(3);
+                w.spec["abortAttempt"] = json!(2);
+            },
+            100,
+            "Shifted",
+            false,
+        ),
         ("suspend at 10", 10, |w| w.spec["suspend"] = json!(true), 10, "Shifting", false),
-        ("suspend and goal Stage", 10, |w| {
-            w.spec["suspend"] = json!(true);
-            w.spec["goal"] = json!("Stage");
-        }, 0, "Staging", false),
-        ("suspend and abort", 10, |w| {
-            w.spec["suspend"] = json!(true);
-            w.spec["abortAttempt"] = json!(1);
-        }, 0, "RolledBack", true),
-        ("suspend and a failing gate", 10, |w| {
-            w.spec["suspend"] = json!(true);
-            w.fail("errors", Verdict::Fail);
-        }, 0, "RolledBack", true),
-        ("a failing gate that only holds", 10, |w| {
-            w.spec["traffic"]["onFailure"] = json!("Hold");
-            w.fail("errors", Verdict::Fail);
-        }, 10, "Shifting", false),
-        ("a failing gate that is only watched", 10, |w| w.fail("watched", Verdict::Fail), 100, "Shifted", false),
+        (
+            "suspend and goal Stage",
+            10,
+            |w| {
+                w.spec["suspend"] = json!(true);
+                w.spec["goal"] = json!("Stage");
+            },
+            0,
+            "Staging",
+            false,
+        ),
+        (
+            "suspend and abort",
+            10,
+            |w| {
+                w.spec["suspend"] = json!(true);
+                w.spec["abortAttempt"] = json!(1);
+            },
+            0,
+            "RolledBack",
+            true,
+        ),
+        (
+            "suspend and a failing gate",
+            10,
+            |w| {
+                w.spec["suspend"] = json!(true);
+                w.fail("errors", Verdict::Fail);
+            },
+            0,
+            "RolledBack",
+            true,
+        ),
+        (
+            "a failing gate that only holds",
+            10,
+            |w| {
+                w.spec["traffic"]["onFailure"] = json!("Hold");
+                w.fail("errors", Verdict::Fail);
+            },
+            10,
+            "Shifting",
+            false,
+        ),
+        (
+            "a failing gate that is only watched",
+            10,
+            |w| w.fail("watched", Verdict::Fail),
+            100,
+            "Shifted",
+            false,
+        ),
     ];
     for (what, from, bend, to, phase, latched) in cells {
         let mut world = World::at(from).bend(bend);
@@ -104,7 +160,9 @@ fn what_is_not_known_holds() {
         ("an old word of the database", |w| w.database().fresh = false),
         ("the writer", |w| w.database().writer = None),
         ("the sessions", |w| w.database().sessions = Err(fault())),
-        ("a target without a session", |w| w.database().sessions = Ok(vec!["10.0.1.1".parse().expect("one")])),
+        ("a target without a session", |w| {
+            w.database().sessions = Ok(vec!["10.0.1.1".parse().expect("one")])
+        }),
         ("a target that is an instance", |w| {
             w.seen.targets.as_mut().expect("known")[0].id = "i-0123".into();
         }),
@@ -159,7 +217,8 @@ fn nothing_goes_back_to_a_side_that_is_not_proved() {
     let bends: [(&str, Bend); 5] = [
         ("sick", |w| w.sick(Side::Source)),
         ("one address of two", |w| {
-            w.seen.health.source.as_mut().expect("known")[1].1 = Answer::Refused("the connection was refused");
+            w.seen.health.source.as_mut().expect("known")[1].1 =
+                Answer::Refused("the connection was refused");
         }),
         ("not known", |w| w.seen.health.source = Err(fault())),
         ("on another database", |w| {
@@ -283,7 +342,10 @@ fn a_health_check_or_a_stranger_among_the_records_is_drift() {
         let before = world.seen.records.clone();
         assert_eq!(world.walk(), NOTHING, "{what}");
         assert_eq!(world.seen.records, before, "{what}");
-        assert!(matches!(world.turn(None).state, State::Stalled(b) if b.reason == Reason::RecordDrift), "{what}");
+        assert!(
+            matches!(world.turn(None).state, State::Stalled(b) if b.reason == Reason::RecordDrift),
+            "{what}"
+        );
         world.spec["attempt"] = json!(2);
         world.walk();
         let taken_over = what != "another weighted record";

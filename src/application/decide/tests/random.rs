@@ -104,8 +104,11 @@ fn checked(world: &mut World, crash: Option<Crash>) {
         return;
     }
     let step = decision.step.expect("records change by a step only");
-    let steps: Vec<Share> =
-        [0].into_iter().chain(goal.steps.iter().map(|step| step.weight)).map(|w| Share::asked(w, 2)).collect();
+    let steps: Vec<Share> = [0]
+        .into_iter()
+        .chain(goal.steps.iter().map(|step| step.weight))
+        .map(|w| Share::asked(w, 2))
+        .collect();
     match (&step, before, after) {
         (Step::SetWeights(batch), before, Some(after)) => {
             assert!(batch.weight <= goal.ceiling(), "never above what Git allows");
@@ -136,7 +139,10 @@ fn checked(world: &mut World, crash: Option<Crash>) {
             Routing::Simple | Routing::Other(_) => None,
         })
         .collect();
-    assert!(weights.is_empty() || (weights.len() == 3 && weights.iter().any(|weight| *weight > 0)), "{weights:?}");
+    assert!(
+        weights.is_empty() || (weights.len() == 3 && weights.iter().any(|weight| *weight > 0)),
+        "{weights:?}"
+    );
     assert!(!world.at_name().is_empty(), "the name is never gone");
 }
 

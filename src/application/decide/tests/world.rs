@@ -16,8 +16,8 @@ use crate::application::report;
 use crate::application::seen::{DatabaseSeen, Order, Seen};
 use crate::application::weights::Share;
 use crate::aws::balancer::{Balancer, Target, TargetGroup, TargetHealth};
-use crate::aws::dms::Owner;
 use crate::aws::cloudwatch::{Dashboard, SeenAlarm};
+use crate::aws::dms::Owner;
 use crate::aws::ecs::{Deployment, Service};
 use crate::aws::route53::{Answer as Records, Propagation, RecordSet, Routing, Zone};
 use crate::database::seen::Known;
@@ -25,7 +25,8 @@ use crate::fault::Fault;
 use crate::gate::{self, Answer, Judgement, Track, Verdict};
 use crate::side::{Side, Sides};
 
-pub(crate) const BALANCER: &str = "arn:aws:elasticloadbalancing:us-east-1:111122223333:loadbalancer/app/alb-dev/1";
+pub(crate) const BALANCER: &str =
+    "arn:aws:elasticloadbalancing:us-east-1:111122223333:loadbalancer/app/alb-dev/1";
 pub(crate) const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/tg-dev/1";
 pub(crate) const NAME: &str = "api.bank.example";
 
@@ -104,7 +105,8 @@ impl World {
             ],
             "alarms": {"snsTopicARN": "arn:aws:sns:us-east-1:111122223333:alerts-dev"},
         });
-        let answers = |places: &[&str]| Ok(places.iter().map(|p| ((*p).to_owned(), Answer::Status(200))).collect());
+        let answers =
+            |places: &[&str]| Ok(places.iter().map(|p| ((*p).to_owned(), Answer::Status(200))).collect());
         let seen = Seen {
             now: start(),
             account: Ok(()),
@@ -141,7 +143,9 @@ impl World {
                 fresh: true,
                 lag: None,
                 verified: None,
-                sessions: Ok(["10.0.1.1", "10.0.1.2", "192.0.2.10"].map(|a| a.parse().expect("an address")).to_vec()),
+                sessions: Ok(["10.0.1.1", "10.0.1.2", "192.0.2.10"]
+                    .map(|a| a.parse().expect("an address"))
+                    .to_vec()),
             }))),
             alarms: Ok(vec![]),
             dashboard: Ok(None),
@@ -172,7 +176,8 @@ impl World {
     }
 
     pub(crate) fn object(&self) -> ApplicationMigration {
-        let mut metadata = json!({"name": "payments-api", "namespace": "default", "uid": "u-1", "generation": 1});
+        let mut metadata =
+            json!({"name": "payments-api", "namespace": "default", "uid": "u-1", "generation": 1});
         if self.finalizer {
             metadata["finalizers"] = json!(["slipway.dev/cleanup"]);
         }
