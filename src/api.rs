@@ -1,7 +1,9 @@
 //! The custom resources: the vocabulary that everything else speaks. Imports nothing of ours.
 
+pub mod application;
 pub mod condition;
 pub mod database;
+mod form;
 pub mod schema;
 
 use kube::CustomResourceExt;
@@ -16,7 +18,8 @@ pub const FINALIZER: &str = "slipway.dev/cleanup";
 /// Owner of the fields that the operator applies.
 pub const FIELD_MANAGER: &str = "slipway";
 
-/// Every CRD, as (file name, YAML).
+/// Every CRD, as (file name, YAML). [`application::ApplicationMigration`] is not among them yet: it comes with the code that
+/// serves it, since a resource that nobody looks at would be a promise that nobody keeps.
 ///
 /// # Errors
 /// When a CRD can't be written as YAML, which a test would find first.

@@ -12,11 +12,13 @@
 
 pub mod address;
 pub mod api;
+pub mod application;
 pub mod aws;
 pub mod cli;
 pub mod database;
 pub mod duration;
 pub mod fault;
+pub mod gate;
 pub mod hex;
 pub mod metrics;
 pub mod operator;

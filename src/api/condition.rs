@@ -19,6 +19,12 @@ pub const ASSESSED: &str = "Assessed";
 pub const TARGET_FENCED: &str = "TargetFenced";
 /// The task runs, every table is loaded, and our own heartbeat arrives.
 pub const REPLICATING: &str = "Replicating";
+/// The application as it is today is healthy, and proved to write to the present writer.
+pub const SOURCE_READY: &str = "SourceReady";
+/// The same for the application on AWS.
+pub const TARGET_READY: &str = "TargetReady";
+/// The weighted records are ours and as they were asked for.
+pub const RECORDS_HELD: &str = "RecordsHeld";
 
 /// Why something is as it is: `CamelCase` in a condition, and bounded, so that it can label a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +48,7 @@ pub enum Reason {
     Fenced,
     Finished,
     Finishing,
+    GateFailed,
     GivenUp,
     InstanceMissing,
     InstanceUnfit,
@@ -50,11 +57,13 @@ pub enum Reason {
     Loading,
     LoginRefused,
     LongTransaction,
+    MigrationMissing,
     NoTables,
     NotAssessed,
     NotDrained,
     NotFenced,
     NotFrozen,
+    NotHealthy,
     NotOurs,
     NoWayBack,
     OtherMigration,
@@ -64,15 +73,21 @@ pub enum Reason {
     PrivilegeMissing,
     Provisioning,
     QuotaExceeded,
+    RecordConflict,
+    RecordDrift,
     Replicating,
     RequestRefused,
     Retrying,
+    RollingBack,
     SchemaChanging,
     SecretKeyMissing,
     SecretMissing,
+    Shifted,
+    Shifting,
     SlotLost,
     SlotsExhausted,
     Soaking,
+    Staging,
     StandbyMissing,
     StatusLost,
     Suspended,
@@ -80,6 +95,7 @@ pub enum Reason {
     TableNotCarried,
     TableUnsupported,
     TableWithoutKey,
+    TargetMissing,
     TargetNotEmpty,
     TargetSchemaMissing,
     TaskFailed,
@@ -91,6 +107,7 @@ pub enum Reason {
     WindowPassed,
     WriteOutageExceeded,
     WriterUnknown,
+    ZoneMissing,
 }
 
 impl Reason {
@@ -116,6 +133,7 @@ impl Reason {
             Self::Fenced => "Fenced",
             Self::Finished => "Finished",
             Self::Finishing => "Finishing",
+            Self::GateFailed => "GateFailed",
             Self::GivenUp => "GivenUp",
             Self::InstanceMissing => "InstanceMissing",
             Self::InstanceUnfit => "InstanceUnfit",
@@ -124,11 +142,13 @@ impl Reason {
             Self::Loading => "Loading",
             Self::LoginRefused => "LoginRefused",
             Self::LongTransaction => "LongTransaction",
+            Self::MigrationMissing => "MigrationMissing",
             Self::NoTables => "NoTables",
             Self::NotAssessed => "NotAssessed",
             Self::NotDrained => "NotDrained",
             Self::NotFenced => "NotFenced",
             Self::NotFrozen => "NotFrozen",
+            Self::NotHealthy => "NotHealthy",
             Self::NotOurs => "NotOurs",
             Self::NoWayBack => "NoWayBack",
             Self::OtherMigration => "OtherMigration",
@@ -138,15 +158,21 @@ impl Reason {
             Self::PrivilegeMissing => "PrivilegeMissing",
             Self::Provisioning => "Provisioning",
             Self::QuotaExceeded => "QuotaExceeded",
+            Self::RecordConflict => "RecordConflict",
+            Self::RecordDrift => "RecordDrift",
             Self::Replicating => "Replicating",
             Self::RequestRefused => "RequestRefused",
             Self::Retrying => "Retrying",
+            Self::RollingBack => "RollingBack",
             Self::SchemaChanging => "SchemaChanging",
             Self::SecretKeyMissing => "SecretKeyMissing",
             Self::SecretMissing => "SecretMissing",
+            Self::Shifted => "Shifted",
+            Self::Shifting => "Shifting",
             Self::SlotLost => "SlotLost",
             Self::SlotsExhausted => "SlotsExhausted",
             Self::Soaking => "Soaking",
+            Self::Staging => "Staging",
             Self::StandbyMissing => "StandbyMissing",
             Self::StatusLost => "StatusLost",
             Self::Suspended => "Suspended",
@@ -154,6 +180,7 @@ impl Reason {
             Self::TableNotCarried => "TableNotCarried",
             Self::TableUnsupported => "TableUnsupported",
             Self::TableWithoutKey => "TableWithoutKey",
+            Self::TargetMissing => "TargetMissing",
             Self::TargetNotEmpty => "TargetNotEmpty",
             Self::TargetSchemaMissing => "TargetSchemaMissing",
             Self::TaskFailed => "TaskFailed",
@@ -165,6 +192,7 @@ impl Reason {
             Self::WindowPassed => "WindowPassed",
             Self::WriteOutageExceeded => "WriteOutageExceeded",
             Self::WriterUnknown => "WriterUnknown",
+            Self::ZoneMissing => "ZoneMissing",
         }
     }
 }

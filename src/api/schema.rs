@@ -5,9 +5,11 @@ use std::sync::LazyLock;
 
 use kube::CustomResourceExt;
 use regex_lite::Regex;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::database::{DatabaseMigration, DatabaseMigrationSpec};
+use super::application::ApplicationMigration;
+use super::database::DatabaseMigration;
 
 /// The first place where a spec does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,18 +20,16 @@ pub struct Misfit {
     pub wrong: String,
 }
 
-struct Schema {
+/// The spec of one kind, as its CRD has it.
+pub struct Schema {
     spec: Value,
     patterns: BTreeMap<String, Regex>,
 }
 
-static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let crd = json!(DatabaseMigration::crd());
-    let spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
-    let mut patterns = BTreeMap::new();
-    collect(&spec, &mut patterns);
-    Schema { spec, patterns }
-});
+/// Of [`DatabaseMigration`].
+pub static DATABASE: LazyLock<Schema> = LazyLock::new(Schema::of::<DatabaseMigration>);
+/// Of [`ApplicationMigration`].
+pub static APPLICATION: LazyLock<Schema> = LazyLock::new(Schema::of::<ApplicationMigration>);
 
 fn collect(schema: &Value, patterns: &mut BTreeMap<String, Regex>) {
     // A test reads every pattern, so none is left out for being wrong.
@@ -44,21 +44,37 @@ fn collect(schema: &Value, patterns: &mut BTreeMap<String, Regex>) {
     if schema["items"].is_object() {
         collect(&schema["items"], patterns);
     }
+    if schema["additionalProperties"].is_object() {
+        collect(&schema["additionalProperties"], patterns);
+    }
 }
 
-/// Where a spec that could be read does not fit the schema: lengths, limits, patterns, lists. Its CEL rules are not among
-/// it. Types and enums are the reader's.
-pub fn misfit(spec: &DatabaseMigrationSpec) -> Option<Misfit> {
-    let value = match serde_json::to_value(spec) {
-        Ok(value) => value,
-        Err(error) => {
-            return Some(Misfit { field: "spec".to_owned(), wrong: format!("can't be written: {error}") });
-        }
-    };
-    check(&SCHEMA.spec, &value, "spec").err()
+impl Schema {
+    fn of<K: CustomResourceExt>() -> Self {
+        let crd = json!(K::crd());
+        let spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+        let mut patterns = BTreeMap::new();
+        collect(&spec, &mut patterns);
+        Self { spec, patterns }
+    }
+
+    /// Where a spec that could be read does not fit the schema: lengths, limits, patterns, lists. Its CEL rules are not
+    /// among it. Types and enums are the reader's.
+    pub fn misfit(&self, spec: &impl Serialize) -> Option<Misfit> {
+        let value = match serde_json::to_value(spec) {
+            Ok(value) => value,
+            Err(error) => {
+                return Some(Misfit {
+                    field: "spec".to_owned(),
+                    wrong: format!("can't be written: {error}"),
+                });
+            }
+        };
+        check(self, &self.spec, &value, "spec").err()
+    }
 }
 
-fn check(schema: &Value, value: &Value, field: &str) -> Result<(), Misfit> {
+fn check(all: &Schema, schema: &Value, value: &Value, field: &str) -> Result<(), Misfit> {
     let wrong = |wrong: String| Err(Misfit { field: field.to_owned(), wrong });
     match value {
         Value::String(text) => {
@@ -70,7 +86,7 @@ fn check(schema: &Value, value: &Value, field: &str) -> Result<(), Misfit> {
                 return wrong(format!("must have at least {least} characters"));
             }
             let pattern = schema["pattern"].as_str();
-            if let Some(regex) = pattern.and_then(|pattern| SCHEMA.patterns.get(pattern))
+            if let Some(regex) = pattern.and_then(|pattern| all.patterns.get(pattern))
                 && !regex.is_match(text)
             {
                 return wrong(format!("must match {regex}"));
@@ -108,12 +124,18 @@ fn check(schema: &Value, value: &Value, field: &str) -> Result<(), Misfit> {
                         wrong: "is there twice".to_owned(),
                     });
                 }
-                check(&schema["items"], item, &format!("{field}[{index}]"))?;
+                check(all, &schema["items"], item, &format!("{field}[{index}]"))?;
             }
         }
         Value::Object(fields) => {
+            let count = fields.len() as u64;
+            if let Some(most) = schema["maxProperties"].as_u64().filter(|most| count > *most) {
+                return wrong(format!("must have at most {most} entries"));
+            }
             for (name, value) in fields {
-                check(&schema["properties"][name], value, &format!("{field}.{name}"))?;
+                // A map has the same schema for each of its values.
+                let of = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+                check(all, of, value, &format!("{field}.{name}"))?;
             }
         }
         Value::Null | Value::Bool(_) => {}
@@ -126,6 +148,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::api::application::ApplicationMigrationSpec;
+    use crate::api::database::DatabaseMigrationSpec;
 
     fn example() -> DatabaseMigrationSpec {
         let text = include_str!("../../examples/database-migration.yaml");
@@ -133,7 +157,7 @@ mod tests {
     }
 
     fn of(spec: &DatabaseMigrationSpec) -> (String, String) {
-        misfit(spec).map(|misfit| (misfit.field, misfit.wrong)).unwrap_or_default()
+        DATABASE.misfit(spec).map(|misfit| (misfit.field, misfit.wrong)).unwrap_or_default()
     }
 
     #[test]
@@ -143,17 +167,20 @@ mod tests {
                 found.insert(pattern.to_owned());
             }
             let properties = schema["properties"].as_object().into_iter().flat_map(|all| all.values());
-            properties.chain(schema.get("items")).for_each(|schema| count(schema, found));
+            let values = schema.get("additionalProperties");
+            properties.chain(schema.get("items")).chain(values).for_each(|schema| count(schema, found));
         }
-        let mut found = BTreeSet::new();
-        count(&SCHEMA.spec, &mut found);
-        assert!(found.len() > 10, "{found:?}");
-        assert!(found.iter().eq(SCHEMA.patterns.keys()));
+        for schema in [&*DATABASE, &*APPLICATION] {
+            let mut found = BTreeSet::new();
+            count(&schema.spec, &mut found);
+            assert!(found.len() > 10, "{found:?}");
+            assert!(found.iter().eq(schema.patterns.keys()));
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        assert_eq!(misfit(&example()), None);
+        assert_eq!(DATABASE.misfit(&example()), None);
         let mut spec = example();
         spec.source.endpoint.host = "a b".to_owned();
         assert!(of(&spec).0 == "spec.source.endpoint.host" && of(&spec).1.starts_with("must match ^"));
@@ -170,5 +197,34 @@ mod tests {
         let mut spec = example();
         spec.tables.include.clear();
         assert_eq!(of(&spec).0, "spec.tables.include");
+    }
+
+    #[test]
+    fn the_example_of_an_application_fits_and_what_is_bent_does_not() {
+        let text = include_str!("../../examples/application-migration.yaml");
+        let spec = || serde_saphyr::from_str::<ApplicationMigration>(text).unwrap().spec;
+        let wrong = |spec: &ApplicationMigrationSpec| APPLICATION.misfit(spec).unwrap();
+        assert_eq!(APPLICATION.misfit(&spec()), None);
+        let mut bent = spec();
+        bent.traffic.steps[0].weight = 101;
+        assert_eq!(wrong(&bent).field, "spec.traffic.steps[0].weight");
+        let mut bent = spec();
+        bent.traffic.route53.name = "api..bank.example".to_owned();
+        assert_eq!(wrong(&bent).field, "spec.traffic.route53.name");
+        let mut bent = spec();
+        let twice = bent.gates[0].clone();
+        bent.gates.push(twice);
+        assert!(wrong(&bent).wrong == "is there twice");
+        let mut bent = spec();
+        let metric = bent.gates.iter_mut().find_map(|gate| gate.metric.as_mut()).unwrap();
+        metric.dimensions.insert("LoadBalancer".to_owned(), "x".repeat(256));
+        assert!(wrong(&bent).field.ends_with("metric.dimensions.LoadBalancer"), "{:?}", wrong(&bent));
+        metric_with_many_dimensions(&mut bent);
+        assert_eq!(wrong(&bent).wrong, "must have at most 10 entries");
+    }
+
+    fn metric_with_many_dimensions(spec: &mut ApplicationMigrationSpec) {
+        let metric = spec.gates.iter_mut().find_map(|gate| gate.metric.as_mut()).unwrap();
+        metric.dimensions = (0..11).map(|i| (format!("d{i}"), "x".to_owned())).collect();
     }
 }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+pub(crate) use check::arn as wrong_place;
 pub use writer::{ConnectionGoal, CutoverGoal, Decided, GivenUp, Intent};
 
 mod check;

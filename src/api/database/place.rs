@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::form;
+use crate::api::form;
 
 /// Where the source listens.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

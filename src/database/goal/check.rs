@@ -12,7 +12,7 @@ use crate::duration;
 
 /// The first field that is wrong, and what is wrong with it.
 pub(super) fn wrong(spec: &DatabaseMigrationSpec) -> Option<(String, String)> {
-    if let Some(misfit) = schema::misfit(spec) {
+    if let Some(misfit) = schema::DATABASE.misfit(spec) {
         return Some((misfit.field, misfit.wrong));
     }
     sides(spec)
@@ -125,7 +125,7 @@ fn lag_threshold(spec: &DatabaseMigrationSpec) -> Wrong {
 }
 
 /// What is wrong with an ARN for those who call AWS in this region, and for an instance of our own in this account.
-pub(super) fn arn(arn: &str, region: &str, account: Option<&str>) -> Option<String> {
+pub(crate) fn arn(arn: &str, region: &str, account: Option<&str>) -> Option<String> {
     let mut parts = arn.split(':').skip(3);
     let (of_region, of_account) = (parts.next()?, parts.next()?);
     if of_region != region {
