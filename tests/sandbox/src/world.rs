@@ -267,6 +267,11 @@ impl World {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Lets time pass, and keeps the effects for the next [`Self::advance`].
+    pub fn advance_to(&mut self, now: Timestamp) {
+        self.pass(now);
+    }
+
     /// Hears what the data plane did.
     pub fn tell(&mut self, report: Report, now: Timestamp) {
         self.pass(now);

@@ -480,13 +480,7 @@ fn inventory(world: &mut World) -> Vec<String> {
             _ => {}
         }
     }
-    let alarms = cloudwatch::DescribeAlarms {
-        names: Vec::new(),
-        name_prefix: None,
-        state: None,
-        max_records: None,
-        next_token: None,
-    };
+    let alarms = cloudwatch::DescribeAlarms::default();
     let call = Call::CloudWatch(cloudwatch::Call::DescribeAlarms(alarms));
     if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(page))) = world.aws.call(call, now) {
         found.extend(page.alarms.into_iter().map(|alarm| alarm.settings.name));

@@ -58,8 +58,7 @@ impl World {
             Some((group_arn, status)) => {
                 let group = tally.groups.entry(group_arn).or_default();
                 *group.statuses.entry(status / 100).or_default() += 1;
-                let time = u32::try_from(served.took.as_micros() / 100).unwrap_or(u32::MAX);
-                *group.times.entry(time).or_default() += 1;
+                *group.times.entry(tenths(served.took)).or_default() += 1;
             }
         }
     }
