@@ -17,7 +17,7 @@ async fn start() -> Option<(tokio::process::Child, SdkConfig)> {
     let mut command = tokio::process::Command::new("moto_server");
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).kill_on_drop(true);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-    for _ in 0..600 {
+    for _ in 0..1800 {
         if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
             return Some((child, sdk_config(&format!("http://127.0.0.1:{port}"), "AKIASANDBOX").await));
         }
@@ -27,7 +27,7 @@ async fn start() -> Option<(tokio::process::Child, SdkConfig)> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("moto does not listen after a minute");
+    panic!("moto does not listen after three minutes");
 }
 
 /// What a stand-in says to each question, in words.

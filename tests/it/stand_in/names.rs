@@ -5,13 +5,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_route53::Client;
-use aws_sdk_route53::types::{ChangeAction, ChangeStatus, RrType};
+use aws_sdk_route53::types::{ChangeAction, RrType};
 use sandbox::traffic::NameServer;
 use sandbox::world::balancer::Check;
 use tokio::net::UdpSocket;
 
-use super::route53::{NAME, alias, change, simple, weighted, zone};
-use super::{Bench, eventually};
+use super::Bench;
+use super::route53::{NAME, alias, change, in_sync, simple, weighted, zone};
 
 const A: u8 = 1;
 const TXT: u8 = 16;
@@ -85,12 +85,7 @@ async fn names_are_answered_by_weight_once_a_change_is_in_sync() {
     let addresses = [[127, 0, 0, 2], [127, 0, 0, 1]];
     for (changes, share) in [(first, 0.0), (shift(3, 1), 0.25), (shift(0, 1), 1.0)] {
         let changed = change(&client, &zone, changes).await.expect("changed");
-        let id = changed.change_info().expect("shown").id().to_owned();
-        eventually("the change is INSYNC", async || {
-            let seen = client.get_change().id(&id).send().await.expect("known");
-            seen.change_info().expect("shown").status() == &ChangeStatus::Insync
-        })
-        .await;
+        in_sync(&client, &changed).await;
         let seen = shares(server, &addresses, 1000).await;
         let (wanted, deviation) = (1000.0 * share, (1000.0_f64 * share * (1.0 - share)).sqrt());
         assert!((f64::from(seen[1]) - wanted).abs() <= 4.0 * deviation, "{seen:?}, wanted {wanted}");

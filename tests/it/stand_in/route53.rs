@@ -1,5 +1,7 @@
 //! Route 53: the zone, its records in order and in pages, batches, propagation, health checks and their refusals.
 
+use std::time::Duration;
+
 use aws_sdk_route53::Client;
 use aws_sdk_route53::error::ProvideErrorMetadata;
 use aws_sdk_route53::operation::change_resource_record_sets::{
@@ -64,6 +66,17 @@ pub(super) async fn change(
     sent.map_err(aws_sdk_route53::error::SdkError::into_service_error)
 }
 
+/// Waits until a change is INSYNC, and asks no oftener than the account's budget allows.
+pub(super) async fn in_sync(client: &Client, changed: &ChangeResourceRecordSetsOutput) {
+    let id = changed.change_info().expect("shown").id();
+    eventually("the change is INSYNC", async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let seen = client.get_change().id(id).send().await.expect("known");
+        seen.change_info().expect("shown").status() == &ChangeStatus::Insync
+    })
+    .await;
+}
+
 async fn say(bench: &Bench, words: &str) {
     let words: Vec<&str> = words.split(' ').collect();
     let command = Command::parse(&words).expect("words");
@@ -91,11 +104,7 @@ async fn a_simple_record_gives_way_to_weighted_ones_and_is_restored() {
     let info = made.change_info().expect("shown");
     assert_eq!((info.status(), info.comment()), (&ChangeStatus::Pending, Some("a & b")));
     assert!(info.id().starts_with("/change/C"), "{info:?}");
-    eventually("the change is INSYNC", async || {
-        let seen = client.get_change().id(info.id()).send().await.expect("known");
-        seen.change_info().expect("shown").status() == &ChangeStatus::Insync
-    })
-    .await;
+    in_sync(&client, &made).await;
 
     let listed =
         client.list_resource_record_sets().hosted_zone_id(&zone).start_record_name(NAME).send().await;

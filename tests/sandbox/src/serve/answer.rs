@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use jiff::Timestamp;
 
@@ -124,8 +124,12 @@ fn write(
     request_id: &str,
     bare: bool,
 ) -> Response<Full<Bytes>> {
+    let made = match &result {
+        Ok(Reply::Route53(route53::Reply::HealthCheck { made: true, check })) => Some(check.id.clone()),
+        _ => None,
+    };
     let status = match &result {
-        Ok(Reply::Route53(route53::Reply::HealthCheck { made: true, .. })) => 201,
+        Ok(_) if made.is_some() => 201,
         Ok(_) => 200,
         Err(refusal) => status(wire, refusal.code),
     };
@@ -142,10 +146,12 @@ fn write(
         .body(Full::new(Bytes::from(body)))
         // Only an illegal header value could fail it, and there is none.
         .unwrap_or_default();
+    if let Some(id) = made {
+        let location = format!("https://route53.amazonaws.com/2013-04-01/healthcheck/{id}");
+        response.headers_mut().extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
+    }
     if wire == Wire::Cbor {
-        response
-            .headers_mut()
-            .insert("smithy-protocol", hyper::header::HeaderValue::from_static("rpc-v2-cbor"));
+        response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
     }
     response
 }
@@ -154,7 +160,7 @@ fn status(wire: Wire, code: &str) -> u16 {
     match code {
         "InternalFailure" => 500,
         "DBInstanceNotFound" | "NoSuchHostedZone" | "NoSuchChange" | "NoSuchHealthCheck" => 404,
-        "ResourceNotFound" | "DashboardNotFoundError" if wire == Wire::Cbor => 404,
+        "ResourceNotFound" if wire == Wire::Cbor => 404,
         "HealthCheckAlreadyExists" => 409,
         "AccessDenied" | "ExpiredToken" | "MissingAuthenticationToken" => 403,
         "AccessDeniedException" | "ExpiredTokenException" if wire == Wire::Cbor => 403,

@@ -19,7 +19,9 @@ const OPT: u16 = 41;
 pub(super) struct Question {
     id: u16,
     recursion_desired: bool,
-    /// Without the last dot.
+    /// As it was asked: a client may look for the case of its letters in the reply.
+    asked: Vec<u8>,
+    /// In lower case, without the last dot.
     pub(super) name: String,
     kind: u16,
     class: u16,
@@ -49,14 +51,16 @@ impl Question {
         if flags & 0xf800 != 0 || questions != 1 || answers != 0 || authorities != 0 {
             return None;
         }
+        let from = rest.0;
         let name = rest.name()?;
         let (kind, class) = (rest.number()?, rest.number()?);
+        let asked = from[..from.len() - rest.0.len()].to_vec();
         let mut size = PLAIN_SIZE;
         // What a client takes is said by a record of the root's name.
         if additional > 0 && rest.take(1)? == [0] && rest.number()? == OPT {
             size = usize::from(rest.number()?).clamp(PLAIN_SIZE, LARGEST);
         }
-        Some(Self { id, recursion_desired: flags & 0x0100 != 0, name, kind, class, size })
+        Some(Self { id, recursion_desired: flags & 0x0100 != 0, asked, name, kind, class, size })
     }
 
     /// The reply. What does not fit is cut off, and the reply says so.
@@ -66,10 +70,7 @@ impl Question {
             DnsAnswer::NoSuchName => (3, &[]),
             DnsAnswer::Refused => (5, &[]),
         };
-        let mut body = Vec::new();
-        name(&self.name, &mut body);
-        body.extend(self.kind.to_be_bytes());
-        body.extend(self.class.to_be_bytes());
+        let mut body = self.asked.clone();
         let mut count: u16 = 0;
         let mut cut = false;
         for record in records {
@@ -202,7 +203,7 @@ mod tests {
         let question = Question::read(ASKED).expect("a question");
         assert_eq!((question.name.as_str(), question.kind()), ("a.b", Some("TXT")));
         let reply = question.reply(&DnsAnswer::Records(vec![record("TXT", &["x", "yz"])]));
-        let wanted: &[u8] = b"\x12\x34\x85\x80\0\x01\0\x01\0\0\0\0\x01a\x01b\0\0\x10\0\x01\
+        let wanted: &[u8] = b"\x12\x34\x85\x80\0\x01\0\x01\0\0\0\0\x01a\x01B\0\0\x10\0\x01\
             \x01a\x01b\0\0\x10\0\x01\0\0\0\x1e\0\x05\x01x\x02yz";
         assert_eq!(reply, wanted);
         let reply =

@@ -187,6 +187,32 @@ fn word(rest: &mut &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::Config;
+
+    #[test]
+    fn a_new_one_is_not_judged_yet_and_one_put_again_keeps_its_state() {
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let mut world = World::new(Config::default(), now);
+        let put = |world: &mut World, rule: &str| {
+            world.put_composite_alarm(PutCompositeAlarm {
+                name: "bank".into(),
+                rule: rule.into(),
+                description: None,
+                actions_enabled: true,
+                alarm_actions: Vec::new(),
+                tags: BTreeMap::new(),
+            })
+        };
+        put(&mut world, "TRUE").expect("put");
+        assert_eq!(world.alarm_state("bank"), Some("INSUFFICIENT_DATA"));
+        world.judge_composites();
+        assert_eq!(world.alarm_state("bank"), Some("ALARM"));
+        put(&mut world, "FALSE").expect("put");
+        assert_eq!(world.alarm_state("bank"), Some("ALARM"));
+        world.judge_composites();
+        assert_eq!(world.alarm_state("bank"), Some("OK"));
+        put(&mut world, "OK(none)").expect_err("no such alarm");
+    }
 
     #[test]
     fn rules_hold_as_they_read() {

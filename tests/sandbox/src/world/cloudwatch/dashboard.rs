@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a body that is no JSON object, or a name with other characters than `A-Za-z0-9-_`, is refused | API model of PutDashboard |
 //! | a body that is odd is stored, and the answer says what is odd about it | API model of DashboardValidationMessage |
-//! | an absent one is `ResourceNotFound`, by its shape's name | API model of DashboardNotFoundError |
+//! | an absent one is `ResourceNotFound`: the code of its error in the query protocol, by which the SDK knows it | API model of DashboardNotFoundError |
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,7 +34,7 @@ impl CloudWatch {
     pub(super) fn dashboard(&self, name: &str) -> Result<&Dashboard, Refusal> {
         self.dashboards
             .get(name)
-            .ok_or_else(|| Refusal::new("DashboardNotFoundError", format!("Dashboard {name} does not exist")))
+            .ok_or_else(|| Refusal::new("ResourceNotFound", format!("Dashboard {name} does not exist")))
     }
 }
 
@@ -46,7 +46,7 @@ impl World {
 
     pub(super) fn put_dashboard(&mut self, call: PutDashboard) -> Result<Reply, Refusal> {
         let PutDashboard { name, body } = call;
-        let refuse = |why: String| Err(Refusal::new("DashboardInvalidInputError", why));
+        let refuse = |why: String| Err(Refusal::new("InvalidParameterInput", why));
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         if name.is_empty() || name.len() > 255 || !name.bytes().all(legal) {
             return refuse(format!(
