@@ -159,7 +159,7 @@ impl Sandbox {
         };
         let ((cluster, identity), (source, target, bank, [on_source, on_target])) =
             tokio::try_join!(Box::pin(kubernetes), Box::pin(databases))?;
-        let (aws, wiring) = aws::start(options.delays, &target).await?;
+        let (aws, wiring) = aws::start(&options.delays, &target).await?;
         let traffic = traffic::start(&aws).await?;
         let environment = Environment::new(
             &directory,

@@ -101,13 +101,9 @@ fn put_metric(namespace: &str, datum: Value) -> Result<PutMetric, Refusal> {
     let mut fields = Fields::new("MetricData", datum)?;
     let values = fields.numbers("Values")?;
     let counts = fields.numbers("Counts")?;
-    let values = match fields.number("Value")? {
-        Some(value) => vec![(value, 1.0)],
-        None => {
-            let counts = counts.into_iter().chain(std::iter::repeat(1.0));
-            values.into_iter().zip(counts).collect()
-        }
-    };
+    let one = fields.number("Value")?.map(|value| (value, 1.0));
+    let many = values.into_iter().zip(counts.into_iter().chain(std::iter::repeat(1.0)));
+    let values = one.into_iter().chain(many).collect();
     let at = if fields.members.contains_key("Timestamp") { Some(fields.time("Timestamp")?) } else { None };
     let unit = fields.text("Unit")?;
     // A finer resolution is kept all the same.

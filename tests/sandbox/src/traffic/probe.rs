@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::serve::Handle;
+use crate::world::World;
 use crate::world::balancer::{Failure, Probe};
 
 /// How often it asks what is due.
@@ -40,7 +41,7 @@ async fn run(world: Handle) {
     let mut probes = JoinSet::new();
     loop {
         while probes.try_join_next().is_some() {}
-        for probe in world.with_world(|world, now| world.due_probes(now)) {
+        for probe in world.with_world(World::due_probes) {
             let world = world.clone();
             probes.spawn(async move {
                 let result = tokio::time::timeout(probe.timeout, ask(&probe)).await;
