@@ -41,11 +41,8 @@ async fn answers(config: &SdkConfig, zone: &str) -> Vec<String> {
         (ChangeAction::Upsert, weighted("target", 0, "127.0.0.3")),
         (ChangeAction::Create, simple(RrType::Txt, 30, "\"heritage=slipway,uid=1\"")),
     ];
-    let changed = change(&names, zone, changes).await.expect("changed");
-    said.push(format!(
-        "a change has an id: {}",
-        changed.change_info().is_some_and(|it| it.id().contains('C'))
-    ));
+    let made = change(&names, zone, changes).await.expect("changed");
+    said.push(format!("a change has an id: {}", made.change_info().is_some_and(|it| it.id().contains('C'))));
     let listed = names.list_resource_record_sets().hosted_zone_id(zone).start_record_name(NAME).send().await;
     for set in
         listed.expect("listed").resource_record_sets().iter().filter(|set| set.name().starts_with(NAME))

@@ -84,8 +84,8 @@ async fn names_are_answered_by_weight_once_a_change_is_in_sync() {
     first.push((ChangeAction::Create, simple(RrType::Txt, 30, "\"heritage=slipway\" \"two\"")));
     let addresses = [[127, 0, 0, 2], [127, 0, 0, 1]];
     for (changes, share) in [(first, 0.0), (shift(3, 1), 0.25), (shift(0, 1), 1.0)] {
-        let changed = change(&client, &zone, changes).await.expect("changed");
-        in_sync(&client, &changed).await;
+        let made = change(&client, &zone, changes).await.expect("changed");
+        in_sync(&client, &made).await;
         let seen = shares(server, &addresses, 1000).await;
         let (wanted, deviation) = (1000.0 * share, (1000.0_f64 * share * (1.0 - share)).sqrt());
         assert!((f64::from(seen[1]) - wanted).abs() <= 4.0 * deviation, "{seen:?}, wanted {wanted}");

@@ -18,7 +18,7 @@ impl Stage {
     fn new(switches: Switches) -> Self {
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
         let delays = Delays { dns_in_sync: SignedDuration::from_secs(30), ..Delays::none() };
-        let mut world = World::new(Config { switches, delays, ..Config::default() }, now);
+        let mut world = World::new(Config { delays, switches, ..Config::default() }, now);
         let zone = world.keep_zone("bank.example", false);
         Self { world, now, zone, dice: Dice::new(7) }
     }
