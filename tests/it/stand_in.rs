@@ -8,9 +8,14 @@
     reason = "tests; and the SDK's futures are as large as they are"
 )]
 
+mod alarms;
+mod balancing;
 mod faults;
+mod moto;
+mod names;
 mod provisioning;
 mod refusals;
+mod route53;
 mod secrets;
 mod watching;
 

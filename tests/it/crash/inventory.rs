@@ -150,15 +150,9 @@ fn things(world: &mut World, now: Timestamp) -> Vec<Thing> {
             thing.tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
         }
     }
-    let asked = DescribeAlarms {
-        names: Vec::new(),
-        name_prefix: None,
-        state: None,
-        max_records: None,
-        next_token: None,
-    };
+    let asked = DescribeAlarms::default();
     let alarms = cloudwatch::Call::DescribeAlarms(asked);
-    if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(AlarmPage { alarms, next_token }))) =
+    if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(AlarmPage { alarms, next_token, .. }))) =
         world.call(Call::CloudWatch(alarms), now)
     {
         assert_eq!(next_token, None, "more alarms than were expected");

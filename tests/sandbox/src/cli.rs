@@ -227,7 +227,7 @@ impl Delays {
     /// In words.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::None => "without delays",
+            Self::None => "without delays; a minute of an alarm lasts 5 s",
             Self::Aws => "with AWS's delays, but its minutes of provisioning shortened to seconds",
         }
     }

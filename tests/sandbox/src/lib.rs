@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`world`] | the pure model of AWS: (state, call, now) to (state, reply, effects); no I/O, no clock |
 //! | [`serve`] | HTTP in front of the world: the wire protocols of the Rust SDKs, delays and faults |
+//! | [`traffic`] | what AWS's API only describes: name servers by weight, load balancers that forward and probe |
 //! | [`plane`] | the words in which world and data plane speak |
 //! | [`dataplane`] | what a running DMS task does: COPY at a snapshot, decode a slot, apply |
 //! | [`cluster`] | etcd and kube-apiserver, identities |
@@ -37,4 +38,5 @@ pub mod process;
 pub mod sandbox;
 pub mod serve;
 pub mod torture;
+pub mod traffic;
 pub mod world;

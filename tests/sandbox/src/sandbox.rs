@@ -8,6 +8,7 @@ mod directory;
 mod environment;
 mod operator;
 mod resources;
+mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use directory::{Directory, Holder, held_by};
 pub use environment::Environment;
 pub use operator::{start_operator, start_operator_in, start_operator_with};
 pub use resources::{Example, apply_example, apply_secrets, example, install_crds, migrations};
+pub use traffic::{CLUSTER, RECORD, SERVICE, SOURCE_ADDRESS, Traffic, ZONE};
 
 /// The RDS instance that the target server plays.
 pub const RDS_INSTANCE: &str = "rds-payments-dev";
@@ -121,6 +123,8 @@ pub struct Sandbox {
     pub bank: Bank,
     /// The AWS stand-in.
     pub aws: serve::Server,
+    /// The bank's public side.
+    pub traffic: Traffic,
     /// What other processes need to know.
     pub environment: Environment,
     wiring: aws::Wiring,
@@ -155,13 +159,15 @@ impl Sandbox {
         };
         let ((cluster, identity), (source, target, bank, [on_source, on_target])) =
             tokio::try_join!(Box::pin(kubernetes), Box::pin(databases))?;
-        let (aws, wiring) = aws::start(options.delays, &target).await?;
+        let (aws, wiring) = aws::start(&options.delays, &target).await?;
+        let traffic = traffic::start(&aws).await?;
         let environment = Environment::new(
             &directory,
             &environment::Parts {
                 admin: &cluster.admin_kubeconfig,
                 operator: &identity.kubeconfig,
                 aws: &aws.url(),
+                traffic: &traffic,
                 superusers: [&on_source, &on_target],
                 bank: &bank,
                 operator_log: options.operator_log.as_deref(),
@@ -176,7 +182,7 @@ impl Sandbox {
             }
         });
         environment.write()?;
-        Ok(Self { cluster, source, target, bank, aws, environment, wiring, renewal, directory })
+        Ok(Self { cluster, source, target, bank, aws, traffic, environment, wiring, renewal, directory })
     }
 
     /// Where its files are.
@@ -187,10 +193,11 @@ impl Sandbox {
     /// Ends everything in order, and removes what is of no use without it. The logs stay in its directory. All of it is
     /// tried; the first failure is returned.
     pub async fn stop(self) -> Result<(), Error> {
-        let Self { cluster, source, target, aws, wiring, renewal, directory, environment, .. } = self;
+        let Self { cluster, source, target, aws, traffic, wiring, renewal, directory, environment, .. } =
+            self;
         renewal.abort();
         let gone = environment.remove();
-        drop(aws);
+        drop((traffic, aws));
         wiring.stop().await;
         let (cluster, source, target) = tokio::join!(cluster.stop(), source.stop(), target.stop());
         gone?;

@@ -6,8 +6,9 @@
 //! | path | protocol | module |
 //! |---|---|---|
 //! | `/service/GraniteServiceVersion20100801/operation/…` | CloudWatch, rpc-v2-cbor | `cbor` |
-//! | `/` with `x-amz-target` | DMS and Secrets Manager, JSON 1.1 | `json` |
-//! | `/` with a form | RDS and STS, query and XML | `query` |
+//! | `/` with `x-amz-target` | DMS, Secrets Manager and ECS, JSON 1.1 | `json` |
+//! | `/` with a form | RDS, STS and Elastic Load Balancing, query and XML | `query` |
+//! | `/2013-04-01/…` | Route 53, REST and XML | `rest` |
 //! | `/_sandbox/calls`, `/_sandbox/faults` | for tests and people | `control` |
 
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ mod cbor;
 mod control;
 mod json;
 mod query;
+mod rest;
+mod xml;
 
 pub mod fault;
 pub mod journal;
@@ -48,6 +51,17 @@ pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
+}
+
+/// The world behind a stand-in, for tasks of the sandbox's own. It outlives the server.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// Looks at the world, or tells it something, at the time of the server's clock.
+    pub fn with_world<R>(&self, look: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        look(&mut self.0.lock().world, Timestamp::now())
+    }
 }
 
 pub(crate) struct Shared {
@@ -118,6 +132,11 @@ impl Server {
     /// Ends all faults.
     pub fn clear_faults(&self) {
         self.shared.clear_faults();
+    }
+
+    /// For those who play what AWS's API only describes: load balancers and name servers.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
     }
 
     /// Looks at the world, or changes it, at the time of the server's clock.

@@ -10,6 +10,9 @@
 //! | `CloudWatch` | [`cloudwatch`] | AWS's API model |
 //! | RDS, as far as describing goes | [`rds`] | AWS's API model |
 //! | Secrets Manager, reading and writing values | [`secrets`] | AWS's API model |
+//! | Route 53 | [`route53`] | AWS's API model and developer guide |
+//! | Elastic Load Balancing, as far as describing goes | [`balancer`] | AWS's API model and user guide |
+//! | ECS, as far as describing services goes | [`ecs`] | AWS's API model |
 //! | STS | here | AWS's API model |
 //!
 //! What nobody could verify without an account is a field of [`Switches`], and tests run with it both ways.
@@ -23,9 +26,12 @@ mod meddling;
 mod names;
 mod refusal;
 
+pub mod balancer;
 pub mod cloudwatch;
 pub mod dms;
+pub mod ecs;
 pub mod rds;
+pub mod route53;
 pub mod secrets;
 
 #[cfg(test)]
@@ -88,11 +94,17 @@ pub struct Switches {
     /// A task whose role lost its rights or its login tries until they are back, instead of ending by an error. It is
     /// said to a task when it starts.
     pub task_waits_for_rights: bool,
+    /// A zone refuses changes until the one before is INSYNC, not only while Route 53 is at it.
+    pub changes_wait_for_insync: bool,
+    /// `InvalidChangeBatch` comes as a document of its own, without the wrapping and the code of all other errors.
+    pub bare_change_refusals: bool,
+    /// A load balancer whose targets are all unhealthy answers 503 itself, instead of trying them all the same.
+    pub sick_groups_get_nothing: bool,
 }
 
 impl Switches {
     /// Every switch by name.
-    pub const NAMES: [&str; 7] = [
+    pub const NAMES: [&str; 10] = [
         "empty-list-for-nothing",
         "vpc-role-missing",
         "start-refused-once-after-test",
@@ -100,6 +112,9 @@ impl Switches {
         "test-while-testing",
         "stopped-tasks-publish",
         "task-waits-for-rights",
+        "changes-wait-for-insync",
+        "bare-change-refusals",
+        "sick-groups-get-nothing",
     ];
 
     /// Sets one by name; false if there is none of that name.
@@ -112,6 +127,9 @@ impl Switches {
             "test-while-testing" => &mut self.test_while_testing,
             "stopped-tasks-publish" => &mut self.stopped_tasks_publish,
             "task-waits-for-rights" => &mut self.task_waits_for_rights,
+            "changes-wait-for-insync" => &mut self.changes_wait_for_insync,
+            "bare-change-refusals" => &mut self.bare_change_refusals,
+            "sick-groups-get-nothing" => &mut self.sick_groups_get_nothing,
             _ => return false,
         };
         *switch = on;
@@ -130,6 +148,12 @@ pub enum Call {
     DescribeDatabases(rds::Describe),
     /// Secrets Manager.
     Secrets(secrets::Call),
+    /// Route 53.
+    Route53(route53::Call),
+    /// Elastic Load Balancing.
+    Balancer(balancer::Call),
+    /// ECS `DescribeServices`.
+    DescribeServices(ecs::Describe),
     /// STS `GetCallerIdentity`.
     GetCallerIdentity,
 }
@@ -145,6 +169,12 @@ pub enum Reply {
     Databases(Vec<rds::Instance>),
     /// Secrets Manager.
     Secrets(secrets::Reply),
+    /// Route 53.
+    Route53(route53::Reply),
+    /// Elastic Load Balancing.
+    Balancer(balancer::Reply),
+    /// ECS `DescribeServices`.
+    Services(ecs::Described),
     /// STS `GetCallerIdentity`.
     Identity {
         /// Account number.
@@ -165,6 +195,9 @@ pub struct World {
     cloudwatch: cloudwatch::CloudWatch,
     databases: Vec<rds::Instance>,
     secrets: secrets::Secrets,
+    route53: route53::Route53,
+    balancers: balancer::Balancers,
+    services: Vec<ecs::Service>,
     spoilt: meddling::Spoilt,
     outbox: Vec<Effect>,
 }
@@ -182,6 +215,9 @@ impl World {
             cloudwatch: cloudwatch::CloudWatch::new(now),
             databases,
             secrets: secrets::Secrets::default(),
+            route53: route53::Route53::new(now),
+            balancers: balancer::Balancers::default(),
+            services: Vec::new(),
             spoilt: meddling::Spoilt::default(),
             outbox: Vec::new(),
         }
@@ -195,6 +231,9 @@ impl World {
             Call::CloudWatch(call) => self.cloudwatch_call(call).map(Reply::CloudWatch),
             Call::DescribeDatabases(call) => rds::describe(&self.databases, &call).map(Reply::Databases),
             Call::Secrets(call) => self.secrets.call(call).map(Reply::Secrets),
+            Call::Route53(call) => self.route53_call(call).map(Reply::Route53),
+            Call::Balancer(call) => self.balancer_call(call).map(Reply::Balancer),
+            Call::DescribeServices(call) => self.describe_services(&call).map(Reply::Services),
             Call::GetCallerIdentity => Ok(Reply::Identity {
                 account: self.names.account().to_owned(),
                 arn: format!("arn:aws:sts::{}:assumed-role/slipway/slipway", self.names.account()),
@@ -228,6 +267,11 @@ impl World {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Lets time pass, and keeps the effects for the next [`Self::advance`].
+    pub fn advance_to(&mut self, now: Timestamp) {
+        self.pass(now);
+    }
+
     /// Hears what the data plane did.
     pub fn tell(&mut self, report: Report, now: Timestamp) {
         self.pass(now);
@@ -256,6 +300,11 @@ impl World {
     /// How unverified facts are answered; may be changed while the world runs.
     pub fn switches_mut(&mut self) -> &mut Switches {
         &mut self.switches
+    }
+
+    /// How unverified facts are answered.
+    pub fn switches(&self) -> Switches {
+        self.switches
     }
 
     /// The time of the last word.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Up, log_to, told_to_end};
-use crate::sandbox::{ACCOUNT, Environment, Options, RDS_INSTANCE, REGION, Sandbox, held_by};
+use crate::sandbox::{
+    ACCOUNT, CLUSTER, Environment, Options, RDS_INSTANCE, RECORD, REGION, SERVICE, Sandbox, ZONE, held_by,
+};
 
 /// How the last line of the account begins.
 const LAST_LINE: &str = "to end it:";
@@ -43,6 +45,9 @@ fn describe(sandbox: &Sandbox, flags: &Up) {
     println!("  target      {}; in AWS {RDS_INSTANCE}", database(sandbox.target.port()));
     println!("  AWS         {}, account {ACCOUNT}, {REGION}", sandbox.aws.url());
     println!("              {}", flags.delays.describe());
+    let traffic = &sandbox.traffic;
+    println!("  DNS         {}, zone {ZONE} ({}), {RECORD}", traffic.dns(), traffic.zone_id);
+    println!("  balancer    {}, for the service {CLUSTER}/{SERVICE}", traffic.balancer);
     println!();
     println!("to use it:    source {}", sandbox.environment.path().display());
     println!(

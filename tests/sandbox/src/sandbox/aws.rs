@@ -28,7 +28,7 @@ impl Wiring {
 }
 
 /// An account with three subnets, two of them in one availability zone, and the target server as its one RDS instance.
-pub(super) async fn start(delays: Delays, target: &Server) -> Result<(serve::Server, Wiring), Error> {
+pub(super) async fn start(delays: &Delays, target: &Server) -> Result<(serve::Server, Wiring), Error> {
     let subnet = |id: &str, zone: &str| Subnet {
         id: id.to_owned(),
         zone: format!("{REGION}{zone}"),
@@ -40,7 +40,7 @@ pub(super) async fn start(delays: Delays, target: &Server) -> Result<(serve::Ser
         seed: 1,
         subnets: vec![subnet("subnet-0a", "a"), subnet("subnet-0b", "b"), subnet("subnet-0c", "a")],
         databases: vec![instance(target).await?],
-        delays,
+        delays: *delays,
         switches: Switches::default(),
     };
     // The clock of AWS must not stand still because a database is slow, so its side of the wire has no bound.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Directory, Error, REGION};
+use super::{CLUSTER, Directory, Error, RECORD, REGION, SERVICE, Traffic};
 use crate::bank::Bank;
 use crate::postgres::Login;
 
@@ -16,7 +16,16 @@ const AWS_KEY: &str = "kanarienvogel/sandbox/key";
 const OPERATOR_LOG: &str = "RUST_LOG";
 
 /// The services that the operator calls, as the AWS SDKs write them in the names of variables.
-const SERVICES: [&str; 5] = ["DATABASE_MIGRATION_SERVICE", "RDS", "CLOUDWATCH", "SECRETS_MANAGER", "STS"];
+const SERVICES: [&str; 8] = [
+    "DATABASE_MIGRATION_SERVICE",
+    "RDS",
+    "CLOUDWATCH",
+    "SECRETS_MANAGER",
+    "STS",
+    "ROUTE_53",
+    "ELASTIC_LOAD_BALANCING_V2",
+    "ECS",
+];
 
 /// The variables, in the order of the file.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,6 +45,7 @@ pub(super) struct Parts<'a> {
     pub(super) admin: &'a Path,
     pub(super) operator: &'a Path,
     pub(super) aws: &'a str,
+    pub(super) traffic: &'a Traffic,
     /// Of source and target.
     pub(super) superusers: [&'a Login; 2],
     pub(super) bank: &'a Bank,
@@ -64,6 +74,20 @@ impl Environment {
                 ("AWS_EC2_METADATA_DISABLED", "true"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let traffic = parts.traffic;
+        values.extend(
+            [
+                ("DNS_ADDRESS", traffic.dns().to_string()),
+                ("ZONE_ID", traffic.zone_id.clone()),
+                ("RECORD_NAME", RECORD.to_owned()),
+                ("LOAD_BALANCER_ADDRESS", traffic.balancer.to_string()),
+                ("LOAD_BALANCER_ARN", traffic.balancer_arn.clone()),
+                ("TARGET_GROUP_ARN", traffic.group_arn.clone()),
+                ("ECS_CLUSTER", CLUSTER.to_owned()),
+                ("ECS_SERVICE", SERVICE.to_owned()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
         );
         for (name, login) in [
             ("SOURCE_DSN", *source),

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use jiff::Timestamp;
 
 use super::fault::Kind;
-use super::{Lost, Shared, cbor, journal, json, query};
-use crate::world::{Call, Refusal, Reply};
+use super::{Lost, Shared, cbor, journal, json, query, rest};
+use crate::world::{Call, Refusal, Reply, route53};
 
 /// How an error or a reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Wire {
     Cbor,
     /// Query requests, XML replies.
     Query,
+    /// Paths and XML in, XML out.
+    Rest,
 }
 
 /// A request whose operation is known.
@@ -65,14 +67,18 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Resp
     }
     let outcome = result.as_ref().err().map_or("ok", |refusal| refusal.code);
     state.journal.add(now, &operation, outcome);
+    let bare = state.world.switches().bare_change_refusals;
     drop(state);
-    Ok(write(wire, &operation, result, &request_id))
+    Ok(write(wire, &operation, result, &request_id, bare))
 }
 
 fn recognise(parts: &Parts, body: &[u8]) -> Recognised {
     if let Some(name) = parts.uri.path().strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
         let operation = format!("cloudwatch:{name}");
         return Recognised { wire: Wire::Cbor, call: cbor::decode(name, body), operation };
+    }
+    if let Some((operation, call)) = rest::decode(parts, body) {
+        return Recognised { wire: Wire::Rest, operation, call };
     }
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(target) = header("x-amz-target") {
@@ -89,6 +95,13 @@ fn recognise(parts: &Parts, body: &[u8]) -> Recognised {
                 wire: Wire::Json,
                 operation: format!("secretsmanager:{name}"),
                 call: json::decode_secrets(name, body),
+            };
+        }
+        if service == "AmazonEC2ContainerServiceV20141113" {
+            return Recognised {
+                wire: Wire::Json,
+                operation: format!("ecs:{name}"),
+                call: json::decode_ecs(name, body),
             };
         }
         let call = Err(Refusal::not_modelled(format!("the service of {target}")));
@@ -109,12 +122,22 @@ fn write(
     operation: &str,
     result: Result<Reply, Refusal>,
     request_id: &str,
+    bare: bool,
 ) -> Response<Full<Bytes>> {
-    let status = result.as_ref().err().map_or(200, |refusal| status(wire, refusal.code));
+    let made = match &result {
+        Ok(Reply::Route53(route53::Reply::HealthCheck { made: true, check })) => Some(check.id.clone()),
+        _ => None,
+    };
+    let status = match &result {
+        Ok(_) if made.is_some() => 201,
+        Ok(_) => 200,
+        Err(refusal) => status(wire, refusal.code),
+    };
     let (kind, body) = match wire {
         Wire::Json => ("application/x-amz-json-1.1", json::encode(result).into_bytes()),
         Wire::Cbor => ("application/cbor", cbor::encode(result)),
         Wire::Query => ("text/xml", query::encode(operation, result, request_id).into_bytes()),
+        Wire::Rest => ("text/xml", rest::encode(operation, result, request_id, bare).into_bytes()),
     };
     let mut response = Response::builder()
         .status(status)
@@ -123,10 +146,12 @@ fn write(
         .body(Full::new(Bytes::from(body)))
         // Only an illegal header value could fail it, and there is none.
         .unwrap_or_default();
+    if let Some(id) = made {
+        let location = format!("https://route53.amazonaws.com/2013-04-01/healthcheck/{id}");
+        response.headers_mut().extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
+    }
     if wire == Wire::Cbor {
-        response
-            .headers_mut()
-            .insert("smithy-protocol", hyper::header::HeaderValue::from_static("rpc-v2-cbor"));
+        response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
     }
     response
 }
@@ -134,7 +159,9 @@ fn write(
 fn status(wire: Wire, code: &str) -> u16 {
     match code {
         "InternalFailure" => 500,
-        "DBInstanceNotFound" => 404,
+        "DBInstanceNotFound" | "NoSuchHostedZone" | "NoSuchChange" | "NoSuchHealthCheck" => 404,
+        "ResourceNotFound" if wire == Wire::Cbor => 404,
+        "HealthCheckAlreadyExists" => 409,
         "AccessDenied" | "ExpiredToken" | "MissingAuthenticationToken" => 403,
         "AccessDeniedException" | "ExpiredTokenException" if wire == Wire::Cbor => 403,
         _ => 400,
@@ -151,13 +178,13 @@ fn access_key(parts: &Parts) -> Option<String> {
 fn authentication(wire: Wire) -> Refusal {
     let code = match wire {
         Wire::Json | Wire::Cbor => "MissingAuthenticationTokenException",
-        Wire::Query => "MissingAuthenticationToken",
+        Wire::Query | Wire::Rest => "MissingAuthenticationToken",
     };
     Refusal::new(code, "Missing Authentication Token: the request is not signed")
 }
 
 fn injected(fault: Kind, wire: Wire, operation: &str) -> Refusal {
-    let query = wire == Wire::Query;
+    let query = matches!(wire, Wire::Query | Wire::Rest);
     let (code, message) = match fault {
         Kind::Throttle => {
             (if query { "Throttling" } else { "ThrottlingException" }, "Rate exceeded".to_owned())

@@ -6,8 +6,8 @@ use ciborium::Value;
 use jiff::Timestamp;
 
 use crate::world::cloudwatch::{
-    Alarm, AlarmPage, Call, DescribeAlarms, GetMetricData, MetricQuery, MetricResult, PutMetricAlarm, Reply,
-    Series, Statistic,
+    Alarm, AlarmPage, Call, Composite, Dashboard, DescribeAlarms, GetMetricData, MetricQuery, MetricResult,
+    PutCompositeAlarm, PutDashboard, PutMetric, PutMetricAlarm, Reply, Series, SetAlarmState, Statistic,
 };
 use crate::world::{self, Refusal};
 
@@ -30,11 +30,34 @@ pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusa
             Call::GetMetricData(GetMetricData { queries, start, end, ascending })
         }
         "PutMetricAlarm" => Call::PutMetricAlarm(Box::new(alarm(&mut fields)?)),
+        "PutMetricData" => {
+            let namespace = fields.needed_text("Namespace")?;
+            let data = fields.list("MetricData")?;
+            Call::PutMetricData(
+                data.into_iter().map(|datum| put_metric(&namespace, datum)).collect::<Result<_, _>>()?,
+            )
+        }
+        "PutCompositeAlarm" => Call::PutCompositeAlarm(PutCompositeAlarm {
+            name: fields.needed_text("AlarmName")?,
+            rule: fields.needed_text("AlarmRule")?,
+            description: fields.text("AlarmDescription")?,
+            actions_enabled: fields.take("ActionsEnabled") != Some(Value::Bool(false)),
+            alarm_actions: fields.texts("AlarmActions")?,
+            tags: tags(&mut fields)?,
+        }),
+        "SetAlarmState" => Call::SetAlarmState(SetAlarmState {
+            name: fields.needed_text("AlarmName")?,
+            state: fields.needed_text("StateValue")?,
+            reason: fields.needed_text("StateReason")?,
+        }),
+        "PutDashboard" => {
+            let (name, body) = (fields.needed_text("DashboardName")?, fields.needed_text("DashboardBody")?);
+            Call::PutDashboard(PutDashboard { name, body })
+        }
+        "GetDashboard" => Call::GetDashboard { name: fields.needed_text("DashboardName")? },
+        "DeleteDashboards" => Call::DeleteDashboards { names: fields.texts("DashboardNames")? },
         "DescribeAlarms" => {
             let kinds = fields.texts("AlarmTypes")?;
-            if kinds.iter().any(|kind| kind != "MetricAlarm") {
-                return Err(Refusal::not_modelled(format!("alarms of the types {kinds:?}")));
-            }
             let largest = fields.integer("MaxRecords")?;
             Call::DescribeAlarms(DescribeAlarms {
                 names: fields.texts("AlarmNames")?,
@@ -42,6 +65,7 @@ pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusa
                 state: fields.text("StateValue")?,
                 max_records: largest.map(|largest| usize::try_from(largest).unwrap_or(0)),
                 next_token: fields.text("NextToken")?,
+                kinds,
             })
         }
         "DeleteAlarms" => Call::DeleteAlarms { names: fields.texts("AlarmNames")? },
@@ -73,6 +97,32 @@ fn query(value: Value) -> Result<MetricQuery, Refusal> {
     Ok(query)
 }
 
+fn put_metric(namespace: &str, datum: Value) -> Result<PutMetric, Refusal> {
+    let mut fields = Fields::new("MetricData", datum)?;
+    let values = fields.numbers("Values")?;
+    let counts = fields.numbers("Counts")?;
+    let one = fields.number("Value")?.map(|value| (value, 1.0));
+    let many = values.into_iter().zip(counts.into_iter().chain(std::iter::repeat(1.0)));
+    let values = one.into_iter().chain(many).collect();
+    let at = if fields.members.contains_key("Timestamp") { Some(fields.time("Timestamp")?) } else { None };
+    let unit = fields.text("Unit")?;
+    // A finer resolution is kept all the same.
+    let _resolution = fields.integer("StorageResolution")?;
+    fields.members.insert("Namespace".to_owned(), namespace.into());
+    let series = series(&mut fields)?;
+    fields.end()?;
+    Ok(PutMetric { series, at, values, unit })
+}
+
+fn tags(fields: &mut Fields) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut tags = BTreeMap::new();
+    for tag in fields.list("Tags")? {
+        let mut tag = Fields::new("Tags", tag)?;
+        tags.insert(tag.needed_text("Key")?, tag.needed_text("Value")?);
+    }
+    Ok(tags)
+}
+
 fn series(fields: &mut Fields) -> Result<Series, Refusal> {
     let mut dimensions = BTreeMap::new();
     for dimension in fields.list("Dimensions")? {
@@ -87,14 +137,12 @@ fn series(fields: &mut Fields) -> Result<Series, Refusal> {
 }
 
 fn alarm(fields: &mut Fields) -> Result<PutMetricAlarm, Refusal> {
-    let mut tags = BTreeMap::new();
-    for tag in fields.list("Tags")? {
-        let mut tag = Fields::new("Tags", tag)?;
-        tags.insert(tag.needed_text("Key")?, tag.needed_text("Value")?);
-    }
-    let threshold = match fields.needed("Threshold")? {
-        Value::Float(threshold) => threshold,
-        other => return Err(invalid(format!("Threshold {other:?} is not a number"))),
+    let tags = tags(fields)?;
+    let threshold =
+        fields.number("Threshold")?.ok_or_else(|| invalid("PutMetricAlarm needs Threshold".to_owned()))?;
+    let statistic = match (fields.text("Statistic")?, fields.text("ExtendedStatistic")?) {
+        (Some(word), None) | (None, Some(word)) => Statistic::parse(&word)?,
+        _ => return Err(invalid("exactly one of Statistic and ExtendedStatistic is needed".to_owned())),
     };
     Ok(PutMetricAlarm {
         name: fields.needed_text("AlarmName")?,
@@ -104,7 +152,7 @@ fn alarm(fields: &mut Fields) -> Result<PutMetricAlarm, Refusal> {
         alarm_actions: fields.texts("AlarmActions")?,
         insufficient_data_actions: fields.texts("InsufficientDataActions")?,
         series: series(fields)?,
-        statistic: Statistic::parse(&fields.needed_text("Statistic")?)?,
+        statistic,
         period_seconds: fields.needed_integer("Period")?,
         evaluation_periods: fields.needed_integer("EvaluationPeriods")?,
         datapoints_to_alarm: fields.integer("DatapointsToAlarm")?,
@@ -159,6 +207,14 @@ impl Fields {
         self.integer(name)?.ok_or_else(|| invalid(format!("{} needs {name}", self.what)))
     }
 
+    fn number(&mut self, name: &str) -> Result<Option<f64>, Refusal> {
+        self.take(name).map(|value| number(name, &value)).transpose()
+    }
+
+    fn numbers(&mut self, name: &str) -> Result<Vec<f64>, Refusal> {
+        self.list(name)?.iter().map(|value| number(name, value)).collect()
+    }
+
     fn list(&mut self, name: &str) -> Result<Vec<Value>, Refusal> {
         let wrong = |value| invalid(format!("{name} {value:?} is not a list"));
         self.take(name).map_or(Ok(Vec::new()), |value| value.into_array().map_err(wrong))
@@ -195,6 +251,16 @@ impl Fields {
     }
 }
 
+fn number(name: &str, value: &Value) -> Result<f64, Refusal> {
+    match value {
+        Value::Float(number) => Ok(*number),
+        Value::Integer(number) => i32::try_from(*number)
+            .map(f64::from)
+            .map_err(|_| invalid(format!("{name} {value:?} is larger than this model's numbers"))),
+        other => Err(invalid(format!("{name} {other:?} is not a number"))),
+    }
+}
+
 fn unreadable(why: &str) -> Refusal {
     Refusal::new("SerializationException", format!("the AWS stand-in can't read the request: {why}"))
 }
@@ -228,11 +294,12 @@ fn value(reply: Reply) -> Value {
         Reply::MetricData(results) => {
             map(vec![("MetricDataResults", Some(Value::Array(results.into_iter().map(result).collect())))])
         }
-        Reply::Alarms(AlarmPage { alarms, next_token }) => {
+        Reply::Alarms(AlarmPage { alarms, composites, next_token }) => {
             let alarms = alarms.into_iter().map(alarm_value).collect();
+            let composites = composites.into_iter().map(composite_value).collect();
             map(vec![
                 ("MetricAlarms", Some(Value::Array(alarms))),
-                ("CompositeAlarms", Some(Value::Array(Vec::new()))),
+                ("CompositeAlarms", Some(Value::Array(composites))),
                 ("NextToken", next_token.map(Value::from)),
             ])
         }
@@ -241,6 +308,18 @@ fn value(reply: Reply) -> Value {
                 map(vec![("Key", Some(key.into())), ("Value", Some(value.into()))])
             };
             map(vec![("Tags", Some(Value::Array(tags.into_iter().map(tag).collect())))])
+        }
+        Reply::Dashboard(Dashboard { arn, name, body, .. }) => map(vec![
+            ("DashboardArn", Some(arn.into())),
+            ("DashboardBody", Some(body.into())),
+            ("DashboardName", Some(name.into())),
+        ]),
+        Reply::DashboardValidation(messages) => {
+            let message = |(path, text): (String, String)| {
+                map(vec![("DataPath", Some(path.into())), ("Message", Some(text.into()))])
+            };
+            let messages = messages.into_iter().map(message).collect();
+            map(vec![("DashboardValidationMessages", Some(Value::Array(messages)))])
         }
         Reply::Done => map(Vec::new()),
     }
@@ -257,6 +336,23 @@ fn result(result: MetricResult) -> Value {
     ])
 }
 
+fn composite_value(alarm: Composite) -> Value {
+    let texts = |all: Vec<String>| Some(Value::Array(all.into_iter().map(Value::from).collect()));
+    map(vec![
+        ("AlarmName", Some(alarm.settings.name.into())),
+        ("AlarmArn", Some(alarm.arn.into())),
+        ("AlarmDescription", alarm.settings.description.map(Value::from)),
+        ("AlarmRule", Some(alarm.settings.rule.into())),
+        ("AlarmConfigurationUpdatedTimestamp", Some(time(alarm.configured))),
+        ("ActionsEnabled", Some(alarm.settings.actions_enabled.into())),
+        ("AlarmActions", texts(alarm.settings.alarm_actions)),
+        ("StateValue", Some(alarm.state.into())),
+        ("StateReason", Some(alarm.state_reason.into())),
+        ("StateUpdatedTimestamp", Some(time(alarm.state_updated))),
+        ("StateTransitionedTimestamp", Some(time(alarm.state_updated))),
+    ])
+}
+
 fn alarm_value(alarm: Alarm) -> Value {
     let Alarm { arn, settings, tags: _, state, state_reason, state_updated, configured } = alarm;
     let texts = |all: Vec<String>| Some(Value::Array(all.into_iter().map(Value::from).collect()));
@@ -264,6 +360,10 @@ fn alarm_value(alarm: Alarm) -> Value {
         map(vec![("Name", Some(name.into())), ("Value", Some(value.into()))])
     };
     let dimensions = settings.series.dimensions.into_iter().map(dimension).collect();
+    let statistic = match settings.statistic {
+        Statistic::Percentile(_) => "ExtendedStatistic",
+        _ => "Statistic",
+    };
     map(vec![
         ("AlarmName", Some(settings.name.into())),
         ("AlarmArn", Some(arn.into())),
@@ -279,7 +379,7 @@ fn alarm_value(alarm: Alarm) -> Value {
         ("StateTransitionedTimestamp", Some(time(state_updated))),
         ("MetricName", Some(settings.series.name.into())),
         ("Namespace", Some(settings.series.namespace.into())),
-        ("Statistic", Some(settings.statistic.as_str().into())),
+        (statistic, Some(settings.statistic.word().into())),
         ("Dimensions", Some(Value::Array(dimensions))),
         ("Period", Some(settings.period_seconds.into())),
         ("Unit", settings.unit.map(Value::from)),

@@ -1,11 +1,11 @@
-//! DMS and Secrets Manager: JSON 1.1.
+//! DMS, Secrets Manager and ECS: JSON 1.1.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::world::dms::{Call, Page, Reply};
-use crate::world::{self, Refusal, secrets};
+use crate::world::{self, Refusal, ecs, secrets};
 
 /// A request's body as a call. A field that the model lacks is refused rather than ignored.
 pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusal> {
@@ -49,6 +49,14 @@ pub(super) fn decode_secrets(operation: &str, body: &[u8]) -> Result<world::Call
     Ok(world::Call::Secrets(call))
 }
 
+/// The same for ECS.
+pub(super) fn decode_ecs(operation: &str, body: &[u8]) -> Result<world::Call, Refusal> {
+    match operation {
+        "DescribeServices" => Ok(world::Call::DescribeServices(read(body)?)),
+        other => Err(Refusal::not_modelled(format!("ecs:{other}"))),
+    }
+}
+
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         Refusal::new("SerializationException", format!("the AWS stand-in can't read the request: {error}"))
@@ -66,6 +74,12 @@ pub(super) fn encode(result: Result<world::Reply, Refusal>) -> String {
                 reply["SecretString"] = value.into();
             }
             reply
+        }
+        Ok(world::Reply::Services(ecs::Described { services, missing })) => {
+            let services: Vec<Value> = services.into_iter().map(service).collect();
+            let failure = |arn: String| json!({ "arn": arn, "reason": "MISSING" });
+            let failures: Vec<Value> = missing.into_iter().map(failure).collect();
+            json!({ "services": services, "failures": failures })
         }
         Ok(other) => {
             json!({ "__type": "InternalFailure", "message": format!("not an answer in JSON: {other:?}") })
@@ -100,6 +114,33 @@ fn value(reply: Reply) -> Value {
         Reply::Tags(tags) => json!({ "TagList": tags }),
         Reply::Done => json!({}),
     }
+}
+
+fn service(shown: ecs::Shown) -> Value {
+    let ecs::Shown { service, arn, cluster_arn, running, pending, deployments } = shown;
+    let ecs::Service { name, status, desired, group_arn, tasks, .. } = service;
+    let port = tasks.first().map_or(80, |(_, port)| *port);
+    let balancers: Vec<Value> = group_arn
+        .into_iter()
+        .map(|arn| json!({ "targetGroupArn": arn, "containerName": name, "containerPort": port }))
+        .collect();
+    let deployments: Vec<Value> = deployments
+        .into_iter()
+        .enumerate()
+        .map(|(number, (status, rollout, running))| {
+            json!({
+                "id": format!("ecs-svc/5a1d00000000000000{number}"), "status": status, "rolloutState": rollout,
+                "desiredCount": desired, "runningCount": running, "pendingCount": desired.saturating_sub(running),
+                "failedTasks": 0, "launchType": "FARGATE",
+            })
+        })
+        .collect();
+    json!({
+        "serviceArn": arn, "serviceName": name, "clusterArn": cluster_arn, "status": status,
+        "desiredCount": desired, "runningCount": running, "pendingCount": pending,
+        "loadBalancers": balancers, "deployments": deployments, "launchType": "FARGATE",
+        "schedulingStrategy": "REPLICA", "events": [],
+    })
 }
 
 fn page<T: Serialize>(name: &str, page: Page<T>) -> Value {

@@ -29,6 +29,16 @@ pub struct Delays {
     pub metric_period: SignedDuration,
     /// How long a published datapoint can't be read yet.
     pub metric_lateness: SignedDuration,
+    /// How long a minute of an alarm's period lasts.
+    pub alarm_minute: SignedDuration,
+    /// How long a change of a zone is at work, and refuses the next.
+    pub dns_change: SignedDuration,
+    /// Until a change of a zone is answered: `PENDING`.
+    pub dns_in_sync: SignedDuration,
+    /// Between two probes of a target.
+    pub target_probe: SignedDuration,
+    /// How long a deregistered target drains.
+    pub target_drain: SignedDuration,
 }
 
 impl Delays {
@@ -47,6 +57,11 @@ impl Delays {
             apply: SignedDuration::from_secs(2),
             metric_period: SignedDuration::from_mins(1),
             metric_lateness: SignedDuration::from_mins(1),
+            alarm_minute: SignedDuration::from_mins(1),
+            dns_change: SignedDuration::from_millis(200),
+            dns_in_sync: SignedDuration::from_secs(30),
+            target_probe: SignedDuration::from_secs(5),
+            target_drain: SignedDuration::from_secs(10),
         }
     }
 
@@ -66,6 +81,11 @@ impl Delays {
             apply: SignedDuration::ZERO,
             metric_period: SignedDuration::from_secs(5),
             metric_lateness: SignedDuration::ZERO,
+            alarm_minute: SignedDuration::from_secs(5),
+            dns_change: short,
+            dns_in_sync: SignedDuration::from_millis(200),
+            target_probe: SignedDuration::from_millis(200),
+            target_drain: SignedDuration::from_millis(500),
         }
     }
 }

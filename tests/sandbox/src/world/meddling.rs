@@ -26,7 +26,7 @@ pub enum Meddling {
     },
     /// Someone deletes a resource, and all that hangs on it, with no regard for rules.
     DeleteResource {
-        /// Identifier or ARN of a DMS resource, or the name of an alarm.
+        /// Identifier or ARN of a DMS resource, or the name of an alarm or a dashboard.
         resource: String,
     },
     /// No metric is published any more, or again.
@@ -38,6 +38,24 @@ pub enum Meddling {
     ConnectionTestFails {
         /// `LastFailureMessage`
         message: Option<String>,
+    },
+    /// A health check of Route 53 passes, or fails. One that follows an alarm goes on doing so.
+    HealthCheck {
+        /// Its id.
+        id: String,
+        /// Whether it passes.
+        passes: bool,
+    },
+    /// A service of ECS is to have so many tasks, or is in the middle of a rollout.
+    Service {
+        /// Its name.
+        name: String,
+        /// `desiredCount`
+        #[serde(default)]
+        desired: Option<u32>,
+        /// Whether a second deployment is there.
+        #[serde(default)]
+        rolling: Option<bool>,
     },
     /// Sets one of the [`super::Switches`].
     Switch {
@@ -113,6 +131,19 @@ impl World {
                 self.spoilt.connection_tests = message;
                 Ok(())
             }
+            Meddling::HealthCheck { id, passes } => {
+                let check = self.route53.checks.get_mut(&id);
+                let check = check.ok_or_else(|| UnknownThing(format!("health check {id}")))?;
+                check.passes = passes;
+                Ok(())
+            }
+            Meddling::Service { name, desired, rolling } => {
+                let service = self.services.iter_mut().find(|service| service.name == name);
+                let service = service.ok_or_else(|| UnknownThing(format!("service {name}")))?;
+                service.desired = desired.unwrap_or(service.desired);
+                service.rolling = rolling.unwrap_or(service.rolling);
+                Ok(())
+            }
             Meddling::Switch { name, on } => {
                 if self.switches.set(&name, on) {
                     Ok(())
@@ -178,7 +209,10 @@ impl World {
     }
 
     fn delete_resource(&mut self, name: &str) -> Result<(), UnknownThing> {
-        if self.delete_dms_resource(name) || self.cloudwatch.alarms.remove(name).is_some() {
+        if self.delete_dms_resource(name)
+            || self.cloudwatch.alarms.remove(name).is_some()
+            || self.cloudwatch.dashboards.remove(name).is_some()
+        {
             Ok(())
         } else {
             Err(UnknownThing(format!("resource {name}")))

@@ -178,13 +178,7 @@ impl Eyes for Process {
     }
 
     async fn alarms(&self, names: &[String], ours: &Ownership) -> Known<Vec<SeenAlarm>> {
-        let describe = cw::DescribeAlarms {
-            names: names.to_vec(),
-            name_prefix: None,
-            state: None,
-            max_records: None,
-            next_token: None,
-        };
+        let describe = cw::DescribeAlarms { names: names.to_vec(), ..Default::default() };
         let call = Call::CloudWatch(cw::Call::DescribeAlarms(describe));
         let found = present(self.aws("cloudwatch", "DescribeAlarms", false, "alarms", call).await)?;
         let Some(Answer::CloudWatch(cw::Reply::Alarms(page))) = found else { return Ok(Vec::new()) };
@@ -221,7 +215,7 @@ fn alarm(seen: cw::PutMetricAlarm) -> Alarm {
         statistic: match seen.statistic {
             cw::Statistic::Maximum => Statistic::Maximum,
             cw::Statistic::SampleCount => Statistic::SampleCount,
-            other => Statistic::Other(other.as_str().to_owned()),
+            other => Statistic::Other(other.word()),
         },
         comparison: match seen.comparison_operator.as_str() {
             "GreaterThanThreshold" => Comparison::GreaterThanThreshold,

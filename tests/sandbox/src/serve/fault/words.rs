@@ -14,6 +14,8 @@ delete-resource IDENTIFIER_OR_ARN
 no-datapoints on|off
 connection-test-fails MESSAGE | connection-test-fails off
 switch NAME on|off
+health-check ID passes|fails
+service NAME [--desired TASKS] [--rolling on|off]
 database IDENTIFIER [--status STATUS] [--parameter-apply-status STATUS] [--encrypted on|off]
 list
 clear";
@@ -70,6 +72,15 @@ impl Command {
             ("switch", [name, word]) => {
                 Order::World(Meddling::Switch { name: (*name).to_owned(), on: on(word)? })
             }
+            ("health-check", [id, word]) => Order::World(Meddling::HealthCheck {
+                id: (*id).to_owned(),
+                passes: match *word {
+                    "passes" => true,
+                    "fails" => false,
+                    other => return Err(WordsError(format!("{other:?} is neither passes nor fails"))),
+                },
+            }),
+            ("service", [name, options @ ..]) => service(name, options)?,
             ("database", [identifier, options @ ..]) => database(identifier, options)?,
             (kind, [operation, options @ ..]) => {
                 let kind = serde_json::from_value::<Word>(kind.into())
@@ -116,6 +127,18 @@ fn database(identifier: &str, options: &[&str]) -> Result<Order, WordsError> {
     }))
 }
 
+fn service(name: &str, options: &[&str]) -> Result<Order, WordsError> {
+    let (mut desired, mut rolling) = (None, None);
+    for (option, value) in pairs(options)? {
+        match option {
+            "--desired" => desired = Some(number(option, value)?),
+            "--rolling" => rolling = Some(on(value)?),
+            other => return Err(WordsError(format!("the option {other:?} is not known"))),
+        }
+    }
+    Ok(Order::World(Meddling::Service { name: name.to_owned(), desired, rolling }))
+}
+
 fn pairs<'a>(options: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, WordsError> {
     let chunks = options.chunks(2);
     chunks
@@ -160,6 +183,8 @@ mod tests {
             "connection-test-fails no route to host",
             "switch vpc-role-missing on",
             "database bank --parameter-apply-status pending-reboot",
+            "health-check 5a1d fails",
+            "service api --desired 3 --rolling on",
         ] {
             let Command::Order(order) = parse(words).expect(words) else { unreachable!("{words}") };
             let sent = serde_json::to_vec(&order).expect("JSON");

@@ -5,14 +5,16 @@
 //! | a new alarm is `INSUFFICIENT_DATA`; putting one that exists keeps its state and replaces all its settings | API model of PutMetricAlarm |
 //! | tags are taken only when an alarm is made | API model of PutMetricAlarm |
 //! | missing data is missing, notBreaching, breaching or ignored | API model of PutMetricAlarm |
-//! | a wrong name in a describe is no error | API model of DescribeAlarms |
+//! | a wrong name in a describe is no error; composite alarms are only shown to who asks for their type | API model of DescribeAlarms |
+//! | a state that somebody set lasts until the next judgement | API model of SetAlarmState |
+//! | the time of a state is when it last changed, however often it was judged since | API model of MetricAlarm, `StateTransitionedTimestamp` |
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Reply;
 use super::metric::{Series, Statistic, check_period, floor};
+use super::{Composite, Reply};
 use crate::world::{Refusal, World};
 
 /// `PutMetricAlarm`, for one metric without expressions.
@@ -59,6 +61,17 @@ pub struct DescribeAlarms {
     pub state: Option<String>,
     pub max_records: Option<usize>,
     pub next_token: Option<String>,
+    /// `MetricAlarm`, `CompositeAlarm`; the former alone if it is empty.
+    pub kinds: Vec<String>,
+}
+
+/// `SetAlarmState`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the API's own fields")]
+pub struct SetAlarmState {
+    pub name: String,
+    pub state: String,
+    pub reason: String,
 }
 
 /// One page of alarms.
@@ -66,6 +79,8 @@ pub struct DescribeAlarms {
 pub struct AlarmPage {
     /// In the order of their names.
     pub alarms: Vec<Alarm>,
+    /// In the order of their names, and on the first page.
+    pub composites: Vec<Composite>,
     /// Where the next page begins.
     pub next_token: Option<String>,
 }
@@ -98,19 +113,56 @@ impl World {
                 format!("MaxRecords {size} is not between 1 and 100"),
             ));
         }
-        let fits = |alarm: &&Alarm| {
-            let name = &alarm.settings.name;
+        let asked = |kind: &str| call.kinds.iter().any(|wanted| wanted == kind);
+        let metric = asked("MetricAlarm") || call.kinds.is_empty();
+        let fits = |name: &String, state: &str| {
             (call.names.is_empty() || call.names.contains(name))
                 && call.name_prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
-                && call.state.as_ref().is_none_or(|state| state == alarm.state)
-                && call.next_token.as_ref().is_none_or(|token| name > token)
+                && call.state.as_ref().is_none_or(|wanted| wanted == state)
         };
-        let mut alarms: Vec<Alarm> =
-            self.cloudwatch.alarms.values().filter(fits).take(size + 1).cloned().collect();
+        let mut alarms: Vec<Alarm> = self
+            .cloudwatch
+            .alarms
+            .values()
+            .filter(|alarm| metric && fits(&alarm.settings.name, alarm.state))
+            .filter(|alarm| call.next_token.as_ref().is_none_or(|token| alarm.settings.name > *token))
+            .take(size + 1)
+            .cloned()
+            .collect();
+        let first = asked("CompositeAlarm") && call.next_token.is_none();
+        let composites = self.cloudwatch.composites.values();
+        let composites =
+            composites.filter(|alarm| first && fits(&alarm.settings.name, alarm.state)).cloned().collect();
         let more = alarms.len() > size;
         alarms.truncate(size);
         let next_token = alarms.last().filter(|_| more).map(|alarm| alarm.settings.name.clone());
-        Ok(Reply::Alarms(AlarmPage { alarms, next_token }))
+        Ok(Reply::Alarms(AlarmPage { alarms, composites, next_token }))
+    }
+
+    pub(super) fn set_alarm_state(&mut self, call: SetAlarmState) -> Result<Reply, Refusal> {
+        let SetAlarmState { name, state, reason } = call;
+        let states = ["OK", "ALARM", "INSUFFICIENT_DATA"];
+        let Some(state) = states.into_iter().find(|known| *known == state) else {
+            return Err(Refusal::new(
+                "ValidationError",
+                format!("StateValue {state:?} is not one of {states:?}"),
+            ));
+        };
+        let now = self.now;
+        if let Some(alarm) = self.cloudwatch.alarms.get_mut(&name) {
+            (alarm.state, alarm.state_reason, alarm.state_updated) = (state, reason, now);
+        } else if let Some(alarm) = self.cloudwatch.composites.get_mut(&name) {
+            (alarm.state, alarm.state_reason, alarm.state_updated) = (state, reason, now);
+        } else {
+            return Err(Refusal::new("ResourceNotFound", format!("Unknown alarm {name}")));
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The state of an alarm of either kind.
+    pub(in crate::world) fn alarm_state(&self, name: &str) -> Option<&'static str> {
+        let of_metric = self.cloudwatch.alarms.get(name).map(|alarm| alarm.state);
+        of_metric.or_else(|| self.cloudwatch.composites.get(name).map(|alarm| alarm.state))
     }
 
     pub(super) fn judge_alarms(&mut self) {
@@ -132,11 +184,13 @@ impl World {
                 alarm.state_updated = now;
             }
         }
+        self.judge_composites();
     }
 
     /// The state that the last periods ask for; none if it is to stay.
     fn judge(&self, alarm: &PutMetricAlarm) -> Option<(&'static str, String)> {
-        let period = SignedDuration::from_secs(alarm.period_seconds);
+        let minute = i64::try_from(self.delays.alarm_minute.as_millis()).unwrap_or(i64::MAX);
+        let period = SignedDuration::from_millis(alarm.period_seconds.saturating_mul(minute) / 60);
         let values = self.periods(&alarm.series, period, alarm.statistic);
         let current = floor(self.now - self.delays.metric_lateness, period);
         let last = if values.contains_key(&current) { current } else { current - period };
@@ -144,7 +198,7 @@ impl World {
         let mut breaching = 0;
         let missing = alarm.treat_missing_data.as_deref().unwrap_or("missing");
         for back in 0..alarm.evaluation_periods {
-            let at = last - SignedDuration::from_secs(alarm.period_seconds * back);
+            let at = last - period.saturating_mul(i32::try_from(back).unwrap_or(i32::MAX));
             match values.get(&at) {
                 Some(value) => {
                     found += 1;
@@ -216,14 +270,15 @@ fn check(call: &PutMetricAlarm) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Point;
+    use super::super::Sample;
     use super::*;
-    use crate::world::Config;
+    use crate::world::{Config, Delays};
 
     /// The state that a world with these minutes (none: no data) would give the alarm `> 10, 2 of 3 minutes`.
     fn judged(minutes: [Option<f64>; 3], missing: &str) -> Option<&'static str> {
         let start = Timestamp::from_second(1_800_000_000).expect("a time");
-        let mut world = World::new(Config::default(), start);
+        let delays = Delays { alarm_minute: SignedDuration::from_mins(1), ..Delays::none() };
+        let mut world = World::new(Config { delays, ..Config::default() }, start);
         let series = Series {
             namespace: "AWS/DMS".into(),
             name: "CDCLatencyTarget".into(),
@@ -248,10 +303,11 @@ mod tests {
             tags: BTreeMap::new(),
         };
         check(&alarm).expect("legal");
-        let points = world.cloudwatch.series.entry(series).or_default();
         for (minute, value) in (0..).zip(minutes) {
             let at = start + SignedDuration::from_mins(minute);
-            points.extend(value.map(|value| Point { at, value }));
+            if let Some(value) = value {
+                world.cloudwatch.add(series.clone(), "Seconds", Sample { at, value, count: 1.0 });
+            }
         }
         // The fourth minute has begun and has no data yet.
         world.now = start + SignedDuration::from_mins(3);

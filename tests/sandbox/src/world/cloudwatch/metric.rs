@@ -22,7 +22,26 @@ pub struct Series {
     pub dimensions: Dimensions,
 }
 
-/// One datapoint.
+/// Samples of the same value at the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub value: f64,
+    /// How many.
+    pub count: f64,
+}
+
+/// What was published of one metric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::world) struct Data {
+    /// `Count`, `Seconds` …
+    pub(in crate::world) unit: String,
+    pub(in crate::world) samples: Vec<Sample>,
+}
+
+/// One datapoint: a period, and its value by a statistic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// When.
@@ -44,6 +63,8 @@ pub enum Statistic {
     Sum,
     /// Their number.
     SampleCount,
+    /// `p99.9`: the value that so many thousandths of the samples do not exceed.
+    Percentile(u16),
 }
 
 impl Statistic {
@@ -55,31 +76,61 @@ impl Statistic {
             "Average" => Ok(Self::Average),
             "Sum" => Ok(Self::Sum),
             "SampleCount" => Ok(Self::SampleCount),
-            other => Err(Refusal::not_modelled(format!("the statistic {other}"))),
+            other => other
+                .strip_prefix('p')
+                .and_then(thousandths)
+                .map(Self::Percentile)
+                .ok_or_else(|| Refusal::not_modelled(format!("the statistic {other}"))),
         }
     }
 
     /// The API's word.
-    pub fn as_str(self) -> &'static str {
+    pub fn word(self) -> String {
         match self {
-            Self::Maximum => "Maximum",
-            Self::Minimum => "Minimum",
-            Self::Average => "Average",
-            Self::Sum => "Sum",
-            Self::SampleCount => "SampleCount",
+            Self::Maximum => "Maximum".to_owned(),
+            Self::Minimum => "Minimum".to_owned(),
+            Self::Average => "Average".to_owned(),
+            Self::Sum => "Sum".to_owned(),
+            Self::SampleCount => "SampleCount".to_owned(),
+            Self::Percentile(thousandths) if thousandths % 10 == 0 => format!("p{}", thousandths / 10),
+            Self::Percentile(thousandths) => format!("p{}.{}", thousandths / 10, thousandths % 10),
         }
     }
 
-    fn of(self, values: &[f64]) -> f64 {
-        let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
+    /// Of samples, of which there is at least one.
+    fn of(self, samples: &mut [Sample]) -> f64 {
+        let count: f64 = samples.iter().map(|sample| sample.count).sum();
+        let sum = || samples.iter().map(|sample| sample.value * sample.count).sum::<f64>();
+        let values = || samples.iter().map(|sample| sample.value);
         match self {
-            Self::Maximum => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            Self::Minimum => values.iter().copied().fold(f64::INFINITY, f64::min),
-            Self::Average => values.iter().sum::<f64>() / count,
-            Self::Sum => values.iter().sum(),
+            Self::Maximum => values().fold(f64::NEG_INFINITY, f64::max),
+            Self::Minimum => values().fold(f64::INFINITY, f64::min),
+            Self::Average => sum() / count,
+            Self::Sum => sum(),
             Self::SampleCount => count,
+            Self::Percentile(thousandths) => {
+                samples.sort_by(|one, other| one.value.total_cmp(&other.value));
+                let wanted = count * f64::from(thousandths) / 1000.0;
+                let mut seen = 0.0;
+                let reached = samples.iter().find(|sample| {
+                    seen += sample.count;
+                    seen >= wanted
+                });
+                reached.or(samples.last()).map_or(f64::NAN, |sample| sample.value)
+            }
         }
     }
+}
+
+/// `99.9` as 999; none if it is not from 0 to 100 with at most one digit after the point.
+fn thousandths(percent: &str) -> Option<u16> {
+    let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(tenth) || tenth.len() != 1 {
+        return None;
+    }
+    let thousandths = whole.parse::<u16>().ok()?.checked_mul(10)?.checked_add(tenth.parse().ok()?)?;
+    (thousandths <= 1000).then_some(thousandths)
 }
 
 /// `GetMetricData`, for metrics without expressions.
@@ -129,6 +180,19 @@ pub(super) fn floor(at: Timestamp, period: SignedDuration) -> Timestamp {
     let millis = i128::from(at.as_millisecond());
     let floored = millis - millis.rem_euclid(period);
     i64::try_from(floored).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or(at)
+}
+
+/// `PutMetricData` for one metric of one request.
+#[derive(Clone, Debug)]
+pub struct PutMetric {
+    /// Which.
+    pub series: Series,
+    /// When; now without.
+    pub at: Option<Timestamp>,
+    /// Values, and how often each.
+    pub values: Vec<(f64, f64)>,
+    /// `None` without.
+    pub unit: Option<String>,
 }
 
 /// The unit that DMS publishes a metric in.
@@ -185,25 +249,49 @@ impl World {
         }
         let at = self.now;
         for (series, value) in news {
-            self.cloudwatch.series.entry(series).or_default().push(Point { at, value });
+            let unit = unit(&series.name);
+            self.cloudwatch.add(series, unit, Sample { at, value, count: 1.0 });
         }
+    }
+
+    pub(super) fn put_metric_data(&mut self, metrics: Vec<PutMetric>) -> Result<Reply, Refusal> {
+        let now = self.now;
+        for metric in &metrics {
+            let at = metric.at.unwrap_or(now);
+            if metric.series.namespace.starts_with("AWS/") {
+                return Err(refuse("The value AWS/ for parameter Namespace is invalid."));
+            }
+            if metric.values.is_empty() || metric.values.iter().any(|(value, _)| !value.is_finite()) {
+                return Err(refuse("The parameter MetricData.member.1.Value must be a number."));
+            }
+            // Source: API model of PutMetricData.
+            if at < now - SignedDuration::from_hours(14 * 24) || at > now + SignedDuration::from_hours(2) {
+                return Err(refuse("The parameter MetricData.member.1.Timestamp must be within two weeks."));
+            }
+        }
+        for PutMetric { series, at, values, unit } in metrics {
+            let at = at.unwrap_or(now);
+            for (value, count) in values {
+                let unit = unit.as_deref().unwrap_or("None");
+                self.cloudwatch.add(series.clone(), unit, Sample { at, value, count });
+            }
+        }
+        Ok(Reply::Done)
     }
 
     pub(super) fn get_metric_data(&self, call: &GetMetricData) -> Result<Reply, Refusal> {
         if call.start >= call.end {
-            return Err(Refusal::new(
-                "ValidationError",
-                "The parameter StartTime must be less than the parameter EndTime",
-            ));
+            return Err(refuse("The parameter StartTime must be less than the parameter EndTime"));
         }
         if call.queries.len() > 500 {
-            return Err(Refusal::new("ValidationError", "GetMetricData takes at most 500 queries"));
+            return Err(refuse("GetMetricData takes at most 500 queries"));
         }
         let mut results = Vec::new();
         for query in &call.queries {
             check_period(query.period_seconds)?;
             let period = SignedDuration::from_secs(query.period_seconds);
-            let fits = query.unit.as_ref().is_none_or(|wanted| wanted == unit(&query.series.name));
+            let published = self.cloudwatch.series.get(&query.series).map(|data| &data.unit);
+            let fits = query.unit.as_ref().is_none_or(|wanted| published == Some(wanted));
             let start = floor(call.start, period);
             let mut points: Vec<Point> = self
                 .periods(&query.series, period, query.statistic)
@@ -231,12 +319,47 @@ impl World {
         statistic: Statistic,
     ) -> BTreeMap<Timestamp, f64> {
         let readable = self.now - self.delays.metric_lateness;
-        let mut buckets: BTreeMap<Timestamp, Vec<f64>> = BTreeMap::new();
-        for point in self.cloudwatch.series.get(series).into_iter().flatten() {
-            if point.at <= readable {
-                buckets.entry(floor(point.at, period)).or_default().push(point.value);
+        let mut buckets: BTreeMap<Timestamp, Vec<Sample>> = BTreeMap::new();
+        for sample in self.cloudwatch.series.get(series).into_iter().flat_map(|data| &data.samples) {
+            if sample.at <= readable {
+                buckets.entry(floor(sample.at, period)).or_default().push(*sample);
             }
         }
-        buckets.into_iter().map(|(at, values)| (at, statistic.of(&values))).collect()
+        buckets.into_iter().map(|(at, mut samples)| (at, statistic.of(&mut samples))).collect()
+    }
+}
+
+fn refuse(why: &str) -> Refusal {
+    Refusal::new("ValidationError", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(values: &[(f64, f64)]) -> Vec<Sample> {
+        let at = Timestamp::UNIX_EPOCH;
+        values.iter().map(|&(value, count)| Sample { at, value, count }).collect()
+    }
+
+    #[test]
+    fn statistics_weigh_samples_by_their_number() {
+        let of = |statistic: &str| {
+            let statistic = Statistic::parse(statistic).expect(statistic);
+            statistic.of(&mut samples(&[(3.0, 1.0), (1.0, 98.0), (2.0, 1.0)]))
+        };
+        let seen = ["Maximum", "Minimum", "Sum", "SampleCount", "p50", "p98", "p99", "p99.9", "p100"].map(of);
+        assert_eq!(format!("{seen:?}"), "[3.0, 1.0, 103.0, 100.0, 1.0, 1.0, 2.0, 3.0, 3.0]");
+        assert!((of("Average") - 1.03).abs() < 1e-9);
+    }
+
+    #[test]
+    fn statistics_are_said_as_they_are_read() {
+        for word in ["Average", "p50", "p99.9", "p0.1", "p100"] {
+            assert_eq!(Statistic::parse(word).expect(word).word(), word);
+        }
+        for word in ["p", "p101", "p99.99", "p-1", "tm99", "average"] {
+            Statistic::parse(word).expect_err(word);
+        }
     }
 }
