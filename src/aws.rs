@@ -20,6 +20,7 @@ pub mod cloudwatch;
 pub mod dms;
 mod fault;
 mod identity;
+pub mod inventory;
 mod limit;
 mod owner;
 pub mod rds;
