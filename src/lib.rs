@@ -8,10 +8,12 @@
 //! | [`address`], [`side`], [`fault`], [`permit`], [`secret`] | words that all of the below share | I/O |
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
+//! | [`cleanup`] | what an operator left in AWS, found and removed without a cluster | anything of Kubernetes or a database |
 
 pub mod address;
 pub mod api;
 pub mod aws;
+pub mod cleanup;
 pub mod cli;
 pub mod database;
 pub mod duration;

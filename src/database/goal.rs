@@ -12,6 +12,7 @@ use crate::api::FINALIZER;
 use crate::api::condition::Reason;
 use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
 use crate::aws::dms::EndpointTls;
+use crate::aws::inventory::Kind;
 use crate::aws::{Account, Ownership};
 use crate::duration;
 use crate::fault::Blocked;

@@ -12,7 +12,8 @@ use crate::side::Side;
 const NAMES: &str = "metadata.name and spec.environmentSuffix";
 pub(super) const DESCRIBE_INSTANCES: Operation =
     Operation::read("dms", "DescribeReplicationInstances", "spec.replication.instance.arn");
-pub(super) const DESCRIBE_SUBNET_GROUPS: Operation = Operation::read("dms", "DescribeReplicationSubnetGroups", NAMES);
+pub(super) const DESCRIBE_SUBNET_GROUPS: Operation =
+    Operation::read("dms", "DescribeReplicationSubnetGroups", NAMES);
 pub(super) const DESCRIBE_CERTIFICATES: Operation = Operation::read("dms", "DescribeCertificates", NAMES);
 pub(super) const DESCRIBE_ENDPOINTS: Operation = Operation::read("dms", "DescribeEndpoints", NAMES);
 const DESCRIBE_CONNECTIONS: Operation =
