@@ -25,7 +25,7 @@ mod limit;
 mod owner;
 pub mod rds;
 #[cfg(test)]
-mod responder;
+pub(crate) mod responder;
 pub mod secrets;
 
 pub use call::CallObserver;

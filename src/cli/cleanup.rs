@@ -46,7 +46,7 @@ fn suffix(text: &str) -> Result<String, String> {
 
 fn resource(text: &str) -> Result<String, String> {
     match text.split_once('/') {
-        Some((namespace, name)) if is_identifier(namespace) && is_identifier(name) => Ok(text.to_owned()),
+        Some((namespace, name)) if !namespace.is_empty() && is_identifier(name) => Ok(text.to_owned()),
         _ => Err("namespace/name".to_owned()),
     }
 }
