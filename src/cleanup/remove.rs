@@ -46,9 +46,8 @@ impl Remover<'_> {
             }
             let now = self.look().await?;
             nothing_new(&now, &expected)?;
-            let todo: Vec<&Ours> = now.removable(kind).collect();
-            self.clear(kind, &todo).await?;
-            for ours in todo {
+            self.clear(kind, now.removable(kind).collect()).await?;
+            for ours in now.removable(kind) {
                 expected.remove(&ours.thing.arn);
             }
         }
@@ -72,7 +71,7 @@ impl Remover<'_> {
     }
 
     /// Removes everything of one kind, and returns when it is gone.
-    async fn clear(&self, kind: Kind, todo: &[&Ours]) -> Result<(), String> {
+    async fn clear(&self, kind: Kind, mut todo: Vec<&Ours>) -> Result<(), String> {
         let begun = Instant::now();
         let (mut told, mut failures) = (Told::default(), 0);
         loop {
@@ -83,35 +82,39 @@ impl Remover<'_> {
                     continue;
                 }
             };
-            let mut left = 0;
+            let mut left = Vec::new();
             for ours in todo {
                 let Thing { identifier, arn, .. } = &ours.thing;
                 if let Some(again) = seen.iter().find(|s| s.identifier == *identifier && s.arn != *arn) {
                     return Err(made_again(again));
                 }
                 let Some(thing) = seen.iter().find(|seen| seen.arn == *arn) else {
-                    told.say(self, identifier, &format!("{} {identifier}: gone", kind.as_str()));
+                    (self.tell)(&format!("{} {identifier}: gone", kind.as_str()));
                     continue;
                 };
-                left += 1;
+                left.push(ours);
                 match self.push(ours, thing).await {
                     Ok(doing) => {
                         failures = 0;
                         told.say(self, identifier, &format!("{} {identifier}: {doing}", kind.as_str()));
                     }
+                    // No failure; how long it may last is bounded by the clock.
+                    Err(Fault::Wait(busy)) => told.say(self, identifier, &busy),
                     Err(fault) => self.bear(fault, &mut failures).await?,
                 }
             }
-            if left == 0 {
+            if left.is_empty() {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
                 return Err(format!(
-                    "after {} minutes AWS still has {left} of kind {}. It is safe to run this command again",
+                    "after {} minutes AWS still has {} of kind {}. It is safe to run this command again",
                     PATIENCE.as_secs() / 60,
+                    left.len(),
                     kind.as_str()
                 ));
             }
+            todo = left;
             tokio::time::sleep(self.poll).await;
         }
     }
@@ -135,9 +138,7 @@ impl Remover<'_> {
     async fn bear(&self, fault: Fault, failures: &mut u32) -> Result<(), String> {
         *failures += 1;
         let passes = matches!(fault, Fault::Again(_) | Fault::Wait(_) | Fault::Unknown(_));
-        // What is busy is not a failure; how long it may be is bounded by the clock.
-        let busy = matches!(fault, Fault::Wait(_));
-        if !passes || (!busy && *failures > FAILURES_MAX) {
+        if !passes || *failures > FAILURES_MAX {
             return Err(format!("{fault}. It is safe to run this command again"));
         }
         (self.tell)(fault.message());
