@@ -138,6 +138,8 @@ async fn without_a_cluster_everything_of_ours_goes_and_all_else_stays() {
         assert!(page.contains(&format!("\"{service}:{name}\"")), "docs/cleanup.md lacks {}", call.operation);
     }
     let directory = journey.sandbox.directory().path().to_owned();
+    journey.sandbox.source.kill().await.unwrap();
+    journey.sandbox.target.kill().await.unwrap();
     drop(journey);
     std::fs::remove_dir_all(directory).unwrap();
 }
