@@ -65,7 +65,7 @@ impl Remover<'_> {
         loop {
             match look(self.aws, self.scope).await {
                 Ok(look) => return Ok(look),
-                Err(fault) => self.bear(fault, &mut failures).await?,
+                Err(fault) => self.bear(&fault, &mut failures).await?,
             }
         }
     }
@@ -78,7 +78,7 @@ impl Remover<'_> {
             let seen = match self.aws.things(kind).await {
                 Ok(seen) => seen,
                 Err(fault) => {
-                    self.bear(fault, &mut failures).await?;
+                    self.bear(&fault, &mut failures).await?;
                     continue;
                 }
             };
@@ -100,7 +100,7 @@ impl Remover<'_> {
                     }
                     // No failure; how long it may last is bounded by the clock.
                     Err(Fault::Wait(busy)) => told.say(self, identifier, &busy),
-                    Err(fault) => self.bear(fault, &mut failures).await?,
+                    Err(fault) => self.bear(&fault, &mut failures).await?,
                 }
             }
             if left.is_empty() {
@@ -135,7 +135,7 @@ impl Remover<'_> {
     }
 
     /// A fault that passes is told and waited for; any other ends it.
-    async fn bear(&self, fault: Fault, failures: &mut u32) -> Result<(), String> {
+    async fn bear(&self, fault: &Fault, failures: &mut u32) -> Result<(), String> {
         *failures += 1;
         let passes = matches!(fault, Fault::Again(_) | Fault::Wait(_) | Fault::Unknown(_));
         if !passes || *failures > FAILURES_MAX {
