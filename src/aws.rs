@@ -22,11 +22,12 @@ pub mod dms;
 pub mod ecs;
 mod fault;
 mod identity;
+pub mod inventory;
 mod limit;
 mod owner;
 pub mod rds;
 #[cfg(test)]
-mod responder;
+pub(crate) mod responder;
 pub mod route53;
 pub mod secrets;
 

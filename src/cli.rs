@@ -1,5 +1,6 @@
 //! The verbs and their flags, as types.
 
+pub mod cleanup;
 pub mod crds;
 pub mod diagnose;
 pub mod run;
@@ -32,6 +33,8 @@ pub enum Verb {
     Diagnose(Box<sides::Reach>),
     /// Open a fenced side again, by the same rules as the operator. Needs database credentials alone.
     Unfence(Box<unfence::Unfence>),
+    /// Show, and with --delete remove, what an operator left in AWS, by names and tags. Needs no cluster and no database.
+    Cleanup(cleanup::Cleanup),
 }
 
 /// Flags of `run`.

@@ -9,11 +9,13 @@
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 //! | [`probe`] | the operator's own look at an application | anything of an answer but its status |
+//! | [`cleanup`] | what an operator left in AWS, found and removed without a cluster | anything of Kubernetes or a database |
 
 pub mod address;
 pub mod api;
 pub mod application;
 pub mod aws;
+pub mod cleanup;
 pub mod cli;
 pub mod database;
 pub mod duration;

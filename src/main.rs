@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway::cli::{Cli, Verb, crds, diagnose, run, unfence};
+use slipway::cli::{Cli, Verb, cleanup, crds, diagnose, run, unfence};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -17,6 +17,7 @@ async fn main() -> ExitCode {
         Verb::Run(flags) => Box::pin(run::run(flags)).await,
         Verb::Crds(flags) => crds::crds(&flags),
         Verb::Diagnose(reach) => Box::pin(diagnose::diagnose(&reach)).await,
+        Verb::Cleanup(flags) => Box::pin(cleanup::cleanup(&flags)).await,
         Verb::Unfence(flags) => Box::pin(unfence::unfence(&flags)).await,
     };
     match result {

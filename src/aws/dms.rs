@@ -15,6 +15,7 @@ use crate::side::Side;
 
 mod endpoint;
 mod instance;
+mod list;
 mod read;
 pub mod settings;
 mod tags;
@@ -183,11 +184,26 @@ pub struct Task {
 }
 
 impl Task {
+    /// What the names of its replication slots begin with; see [`slot_prefix`].
+    pub fn slot_prefix(&self) -> Option<String> {
+        slot_prefix(&self.arn)
+    }
+
     /// The generated tail of the ARN: the value of `CloudWatch`'s dimension `ReplicationTaskIdentifier`
     /// (prometheus-community/yet-another-cloudwatch-exporter, its `task:` pattern; AWS documents it nowhere).
     pub fn resource_id(&self) -> &str {
-        self.arn.rsplit(':').next().unwrap_or_default()
+        resource_id(&self.arn)
     }
+}
+
+fn resource_id(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or_default()
+}
+
+/// What the names of a task's replication slots begin with: the first 16 characters of its ARN's tail, in lower case. `None`
+/// where the tail is too short to tell its slots from others'.
+pub fn slot_prefix(task_arn: &str) -> Option<String> {
+    resource_id(task_arn).get(..16).map(str::to_ascii_lowercase)
 }
 
 /// `ReplicationTask.Status`.

@@ -37,6 +37,13 @@ impl Ownership {
         }
     }
 
+    /// Whom a resource with these tags was made for; `None` without a uid, as Slipway makes nothing without.
+    pub fn said(tags: &[(String, String)]) -> Option<Self> {
+        let uid = value(tags, UID_TAG).filter(|uid| !uid.is_empty())?;
+        let resource = value(tags, RESOURCE_TAG).unwrap_or_default();
+        Some(Self { uid: uid.to_owned(), resource: resource.to_owned() })
+    }
+
     /// Lets only our own through.
     pub fn require(&self, operation: &str, on: &str, owner: &Owner) -> Result<(), Fault> {
         let whose = match owner {
@@ -86,6 +93,9 @@ mod tests {
             let refused = ours.require("DeleteEndpoint", "dms-endpoint-x", &owner).unwrap_err();
             assert!(matches!(&refused, Fault::Blocked(b) if b.reason == Reason::NotOurs), "{refused}");
         }
+        assert_eq!(Ownership::said(&tags), Some(ours));
+        assert_eq!(Ownership::said(&[tag(RESOURCE_TAG, "bank/payments-db")]), None);
+        assert_eq!(Ownership::said(&[tag(UID_TAG, "")]), None);
         let nobody = Ownership { uid: String::new(), resource: String::new() };
         assert_eq!(nobody.judge(&[tag(UID_TAG, "")]), Owner::Other(Some("uid ".into())));
     }

@@ -2,7 +2,7 @@
 
 pub mod assess;
 mod cutover;
-mod deletion;
+pub(crate) mod deletion;
 mod forward;
 mod move_step;
 pub(crate) mod precheck;

@@ -13,6 +13,7 @@ use crate::api::FINALIZER;
 use crate::api::condition::Reason;
 use crate::api::database::{self as api, DatabaseMigration, DeletionPolicy};
 use crate::aws::dms::EndpointTls;
+use crate::aws::inventory::Kind;
 use crate::aws::{Account, Ownership};
 use crate::duration;
 use crate::fault::Blocked;
@@ -149,6 +150,25 @@ pub struct AlarmGoal {
     pub lag_threshold: SignedDuration,
 }
 
+const TASK: &str = "dms-task-";
+const ALARM: &str = "alarm-dms-";
+const ENDPOINT: &str = "dms-endpoint-";
+const CERTIFICATE: &str = "dms-certificate-";
+const INSTANCE: &str = "dms-instance-";
+const SUBNET_GROUP: &str = "dms-subnet-group-";
+
+/// What the names of everything of one kind begin with, whatever migration it is made for.
+pub fn head(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Task => TASK,
+        Kind::Alarm => ALARM,
+        Kind::Endpoint => ENDPOINT,
+        Kind::Certificate => CERTIFICATE,
+        Kind::Instance => INSTANCE,
+        Kind::SubnetGroup => SUBNET_GROUP,
+    }
+}
+
 /// The names of everything made for one migration: type first, the migration's name, the suffix last. The same every
 /// time, so that a repeated create finds its own work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,19 +185,19 @@ pub struct Names {
 }
 
 impl Names {
-    fn new(name: &str, suffix: &str) -> Self {
+    pub(crate) fn new(name: &str, suffix: &str) -> Self {
         let tail = format!("{name}-{suffix}");
         Self {
-            instance: format!("dms-instance-{tail}"),
-            subnet_group: format!("dms-subnet-group-{tail}"),
+            instance: format!("{INSTANCE}{tail}"),
+            subnet_group: format!("{SUBNET_GROUP}{tail}"),
             endpoints: Sides {
-                source: format!("dms-endpoint-source-{tail}"),
-                target: format!("dms-endpoint-target-{tail}"),
+                source: format!("{ENDPOINT}source-{tail}"),
+                target: format!("{ENDPOINT}target-{tail}"),
             },
-            task: format!("dms-task-{tail}"),
-            alarm_lag: format!("alarm-dms-lag-{tail}"),
-            alarm_task: format!("alarm-dms-task-{tail}"),
-            alarm_data: format!("alarm-dms-no-data-{tail}"),
+            task: format!("{TASK}{tail}"),
+            alarm_lag: format!("{ALARM}lag-{tail}"),
+            alarm_task: format!("{ALARM}task-{tail}"),
+            alarm_data: format!("{ALARM}no-data-{tail}"),
             tail,
         }
     }
@@ -185,18 +205,30 @@ impl Names {
     /// The name of an imported certificate authority. It carries the content's fingerprint, because DMS can't change an
     /// imported certificate: another authority is another certificate.
     pub fn certificate(&self, side: Side, fingerprint: &str) -> String {
-        format!("dms-certificate-{side}-{fingerprint}-{}", self.tail)
+        format!("{CERTIFICATE}{side}-{fingerprint}-{}", self.tail)
     }
 
     /// Whether a certificate of this name was made for this migration, with whatever content.
     pub fn is_certificate(&self, identifier: &str) -> bool {
         identifier.strip_suffix(&self.tail).is_some_and(|head| {
             Side::BOTH.iter().any(|side| {
-                head.strip_prefix(&format!("dms-certificate-{side}-"))
+                head.strip_prefix(&format!("{CERTIFICATE}{side}-"))
                     .and_then(|rest| rest.strip_suffix('-'))
                     .is_some_and(|fingerprint| fingerprint.bytes().all(|b| b.is_ascii_hexdigit()))
             })
         })
+    }
+
+    /// Whether something of this kind and name is made for this migration.
+    pub fn has(&self, kind: Kind, identifier: &str) -> bool {
+        match kind {
+            Kind::Task => self.task == identifier,
+            Kind::Alarm => self.alarms().iter().any(|name| name == identifier),
+            Kind::Endpoint => Side::BOTH.iter().any(|side| self.endpoints.get(*side) == identifier),
+            Kind::Certificate => self.is_certificate(identifier),
+            Kind::Instance => self.instance == identifier,
+            Kind::SubnetGroup => self.subnet_group == identifier,
+        }
     }
 
     /// All alarms.
@@ -374,7 +406,8 @@ pub fn due(last: Option<Timestamp>, every: SignedDuration, now: Timestamp) -> bo
     last.is_none_or(|last| now.duration_since(last) >= every)
 }
 
-fn is_identifier(text: &str) -> bool {
+/// Lower case letters, digits and single hyphens, as names and suffixes are made of.
+pub(crate) fn is_identifier(text: &str) -> bool {
     let bytes = text.as_bytes();
     !bytes.is_empty()
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')

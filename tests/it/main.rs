@@ -5,6 +5,7 @@ mod admission;
 mod bad_input;
 mod by_hand;
 mod canary;
+mod cleanup;
 mod crash;
 mod cutover;
 mod deletion;

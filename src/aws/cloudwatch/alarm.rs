@@ -5,6 +5,7 @@ use aws_sdk_cloudwatch::types::{self, ComparisonOperator, Dimension, MetricAlarm
 use super::{Alarm, CloudWatch, Comparison, MissingData, PERIOD, SeenAlarm, Statistic};
 use crate::aws::call::{Operation, pages, present};
 use crate::aws::dms::Owner;
+use crate::aws::inventory::{Kind, Tags, Thing};
 use crate::aws::owner::Ownership;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -46,6 +47,33 @@ impl CloudWatch {
             alarms.push(SeenAlarm { alarm: alarm(seen), state, owner });
         }
         Ok(alarms)
+    }
+
+    /// All metric alarms, whosever they are.
+    pub(in crate::aws) async fn all_alarms(&self) -> Result<Vec<Thing>, Fault> {
+        let on = "all alarms";
+        let found = pages(
+            on,
+            |token| {
+                let request = self
+                    .client
+                    .describe_alarms()
+                    .alarm_types(types::AlarmType::MetricAlarm)
+                    .max_records(100)
+                    .set_next_token(token);
+                self.caller.call(DESCRIBE_ALARMS, on, request.send())
+            },
+            |page| (page.metric_alarms, page.next_token),
+        )
+        .await?;
+        let thing = |seen: MetricAlarm| Thing {
+            kind: Kind::Alarm,
+            identifier: seen.alarm_name.unwrap_or_default(),
+            arn: seen.alarm_arn.unwrap_or_default(),
+            state: seen.state_value.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+            uses: Vec::new(),
+        };
+        Ok(found.into_iter().map(thing).collect())
     }
 
     /// Makes an alarm, or sets our own anew; refuses to overwrite anybody else's.
@@ -118,12 +146,17 @@ impl CloudWatch {
 
     /// Read anew each time: each caller is about to act on it, or reads seldom.
     pub(super) async fn owner(&self, arn: &str, ours: &Ownership) -> Result<Owner, Fault> {
+        Ok(ours.judge(&self.tags(arn).await?.unwrap_or_default()))
+    }
+
+    /// The tags of one alarm or dashboard, read now; `None` if it is not there.
+    pub(in crate::aws) async fn tags(&self, arn: &str) -> Result<Option<Tags>, Fault> {
         let request = self.client.list_tags_for_resource().resource_arn(arn).send();
         let reply = present(self.caller.call(LIST_TAGS, arn, request).await)?;
-        let tags = reply.and_then(|reply| reply.tags).unwrap_or_default();
-        let tags: Vec<_> =
-            tags.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
-        Ok(ours.judge(&tags))
+        Ok(reply.map(|reply| {
+            let tags = reply.tags.unwrap_or_default();
+            tags.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect()
+        }))
     }
 }
 

@@ -10,18 +10,19 @@ use crate::fault::Fault;
 use crate::side::Side;
 
 const NAMES: &str = "metadata.name and spec.environmentSuffix";
-const DESCRIBE_INSTANCES: Operation =
+pub(super) const DESCRIBE_INSTANCES: Operation =
     Operation::read("dms", "DescribeReplicationInstances", "spec.replication.instance.arn");
-const DESCRIBE_SUBNET_GROUPS: Operation = Operation::read("dms", "DescribeReplicationSubnetGroups", NAMES);
-const DESCRIBE_CERTIFICATES: Operation = Operation::read("dms", "DescribeCertificates", NAMES);
-const DESCRIBE_ENDPOINTS: Operation = Operation::read("dms", "DescribeEndpoints", NAMES);
+pub(super) const DESCRIBE_SUBNET_GROUPS: Operation =
+    Operation::read("dms", "DescribeReplicationSubnetGroups", NAMES);
+pub(super) const DESCRIBE_CERTIFICATES: Operation = Operation::read("dms", "DescribeCertificates", NAMES);
+pub(super) const DESCRIBE_ENDPOINTS: Operation = Operation::read("dms", "DescribeEndpoints", NAMES);
 const DESCRIBE_CONNECTIONS: Operation =
     Operation::read("dms", "DescribeConnections", "spec.replication.instance.arn");
-const DESCRIBE_TASKS: Operation = Operation::read("dms", "DescribeReplicationTasks", NAMES);
+pub(super) const DESCRIBE_TASKS: Operation = Operation::read("dms", "DescribeReplicationTasks", NAMES);
 const DESCRIBE_TABLES: Operation = Operation::read("dms", "DescribeTableStatistics", NAMES);
 
 /// Rows of a page: what AWS allows at most.
-const PAGE: i32 = 100;
+pub(super) const PAGE: i32 = 100;
 const PAGE_OF_TABLES: i32 = 500;
 
 impl Dms {
@@ -114,16 +115,7 @@ impl Dms {
         wanted: impl Fn(&str) -> bool,
         ours: &Ownership,
     ) -> Result<Vec<Certificate>, Fault> {
-        let on = "all certificates";
-        let found = pages(
-            on,
-            |marker| {
-                let request = self.client.describe_certificates().max_records(PAGE).set_marker(marker);
-                self.caller.call(DESCRIBE_CERTIFICATES, on, request.send())
-            },
-            |page| (page.certificates, page.marker),
-        )
-        .await?;
+        let found = self.every_certificate().await?;
         let mut certificates = Vec::new();
         for seen in found {
             let identifier = seen.certificate_identifier.unwrap_or_default();

@@ -6,6 +6,7 @@ use aws_sdk_databasemigration::types::Tag;
 
 use super::{Dms, Owner};
 use crate::aws::call::{Operation, present};
+use crate::aws::inventory::Tags;
 use crate::aws::owner::Ownership;
 use crate::fault::Fault;
 use crate::permit::Permit;
@@ -25,7 +26,7 @@ pub(super) enum Standing {
 
 impl Dms {
     /// The tags of one resource, read now; `None` if it is not there.
-    pub(super) async fn tags(&self, arn: &str) -> Result<Option<Vec<(String, String)>>, Fault> {
+    pub(in crate::aws) async fn tags(&self, arn: &str) -> Result<Option<Tags>, Fault> {
         let request = self.client.list_tags_for_resource().resource_arn(arn).send();
         let reply = present(self.caller.call(LIST_TAGS, arn, request).await)?;
         Ok(reply.map(|reply| {

@@ -50,16 +50,43 @@ fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault>
 
 /// Towards a task that is gone.
 pub(crate) fn retire(task: &Task) -> Found {
-    match &task.status {
-        TaskStatus::Running => Found::Do(Step::StopTask),
-        TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => Found::Do(Step::DeleteTask),
+    match (way_out_of_task(&task.status), &task.status) {
+        (WayOut::Stop, _) => Found::Do(Step::StopTask),
+        (WayOut::Delete, _) => Found::Do(Step::DeleteTask),
+        (WayOut::Wait, TaskStatus::Other(status)) => {
+            Found::Wait(format!("waiting for task {} ({status})", task.identifier))
+        }
+        (WayOut::Wait, _) => Found::Wait(format!("waiting for task {} to be gone", task.identifier)),
+    }
+}
+
+/// What may be done, in the state that it is in, with something that is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WayOut {
+    Stop,
+    Delete,
+    /// AWS takes neither, or it is going already.
+    Wait,
+}
+
+pub(crate) fn way_out_of_task(status: &TaskStatus) -> WayOut {
+    match status {
+        TaskStatus::Running => WayOut::Stop,
+        TaskStatus::Ready | TaskStatus::Stopped | TaskStatus::Failed => WayOut::Delete,
         TaskStatus::Creating
         | TaskStatus::Starting
         | TaskStatus::Stopping
         | TaskStatus::Modifying
         | TaskStatus::Testing
-        | TaskStatus::Deleting => Found::Wait(format!("waiting for task {} to be gone", task.identifier)),
-        TaskStatus::Other(status) => Found::Wait(format!("waiting for task {} ({status})", task.identifier)),
+        | TaskStatus::Deleting
+        | TaskStatus::Other(_) => WayOut::Wait,
+    }
+}
+
+pub(crate) fn way_out_of_instance(status: &InstanceStatus) -> WayOut {
+    match status {
+        InstanceStatus::Deleting | InstanceStatus::Creating | InstanceStatus::Modifying => WayOut::Wait,
+        InstanceStatus::Available | InstanceStatus::Failed | InstanceStatus::Other(_) => WayOut::Delete,
     }
 }
 
@@ -87,13 +114,11 @@ pub(crate) fn resources(goal: &Goal, aws: &AwsSeen) -> Option<Found> {
         return None;
     }
     if let Some(instance) = aws.instance.as_ref().filter(|i| i.owner == Owner::Us) {
-        return Some(match &instance.status {
-            InstanceStatus::Deleting | InstanceStatus::Creating | InstanceStatus::Modifying => {
+        return Some(match way_out_of_instance(&instance.status) {
+            WayOut::Wait => {
                 Found::Wait(format!("waiting for replication instance {} to be gone", instance.identifier))
             }
-            InstanceStatus::Available | InstanceStatus::Failed | InstanceStatus::Other(_) => {
-                Found::Do(Step::DeleteInstance)
-            }
+            WayOut::Stop | WayOut::Delete => Found::Do(Step::DeleteInstance),
         });
     }
     aws.subnet_group.as_ref().filter(|g| g.owner == Owner::Us).map(|_| Found::Do(Step::DeleteSubnetGroup))

@@ -343,15 +343,14 @@ fn lost_slot(task: &Task, source: &Server) -> Option<Blocked> {
 pub(crate) fn slots_to_note<'a>(seen: &'a Seen, task: &Task, source: &'a Server) -> Vec<&'a String> {
     let Record::Present { slots: noted, .. } = &source.record else { return Vec::new() };
     let role = seen.material.source.as_ref().ok().map(|m| &m.replication_username);
-    let id = task.resource_id().to_ascii_lowercase();
-    let prefix = &id[..id.len().min(16)];
+    let prefix = task.slot_prefix();
     source
         .slots
         .iter()
         .filter(|slot| !noted.contains(&slot.name))
         .filter(|slot| {
             (slot.used_by.is_some() && slot.used_by.as_ref() == role)
-                || (prefix.len() == 16 && slot.name.starts_with(prefix))
+                || prefix.as_ref().is_some_and(|prefix| slot.name.starts_with(prefix))
         })
         .map(|slot| &slot.name)
         .collect()

@@ -81,13 +81,7 @@ impl World {
                 _ => {}
             }
         }
-        let alarms = cloudwatch::DescribeAlarms {
-            names: Vec::new(),
-            name_prefix: None,
-            state: None,
-            max_records: None,
-            next_token: None,
-        };
+        let alarms = cloudwatch::DescribeAlarms::default();
         let call = Call::CloudWatch(cloudwatch::Call::DescribeAlarms(alarms));
         if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(page))) = self.aws.call(call, now) {
             for alarm in page.alarms {
