@@ -192,7 +192,7 @@ impl Eyes for Process {
                 Some(_) => return Err(strange(name).fault),
                 None => Vec::new(),
             };
-            let owner: Owner = ours.judge(&tags);
+            let owner: Owner = self.judge(ours, &tags);
             alarms.push(SeenAlarm { state: seen.state.to_owned(), alarm: alarm(seen.settings), owner });
         }
         Ok(alarms)
