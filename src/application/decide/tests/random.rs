@@ -181,9 +181,8 @@ proptest! {
         world.spec["goal"] = json!("Finish");
         let mut turns = 0;
         while world.status.phase.as_deref() != Some("Finished") {
-            let left = world.at_name().len() == 1 || world.share().is_some_and(|share| share.is_all());
-            if world.status.point_of_no_return_at.is_some() && !left
-            {
+            let left = world.at_name().len() == 1 || world.share().is_some_and(Share::is_all);
+            if world.status.point_of_no_return_at.is_some() && !left {
                 // Somebody's hand was there after the end was begun: only a hand undoes it.
                 for set in world.seen.records.as_mut().expect("known") {
                     if let Routing::Weighted { set_identifier, weight } = &mut set.routing {
