@@ -236,7 +236,7 @@ async fn load_balancers_and_groups_are_described_and_absent_ones_refused() {
     assert_eq!(balancer.canonical_hosted_zone_id(), Some("Z35SXDOTRQ7X7K"));
     let seen =
         front.client.describe_target_groups().target_group_arns(&front.group).send().await.expect("there");
-    assert_eq!(seen.target_groups()[0].load_balancer_arns(), [front.arn.clone()]);
+    assert_eq!(seen.target_groups()[0].load_balancer_arns(), std::slice::from_ref(&front.arn));
     let seen =
         front.client.describe_target_groups().load_balancer_arn(&front.arn).send().await.expect("there");
     assert_eq!(seen.target_groups().len(), 1);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_route53::types::{ChangeAction, RrType};
+use aws_sdk_route53::types::{ChangeAction, HostedZoneConfig, ResourceRecord, RrType};
 
 use super::route53::{NAME, change, simple, weighted};
 use super::{Bench, sdk_config};
@@ -47,7 +47,7 @@ async fn answers(config: &SdkConfig, zone: &str) -> Vec<String> {
     for set in
         listed.expect("listed").resource_record_sets().iter().filter(|set| set.name().starts_with(NAME))
     {
-        let values: Vec<&str> = set.resource_records().iter().map(|record| record.value()).collect();
+        let values: Vec<&str> = set.resource_records().iter().map(ResourceRecord::value).collect();
         let (kind, identifier) = (set.r#type(), set.set_identifier());
         said.push(format!(
             "{} {kind} {identifier:?} {:?} {:?} {values:?}",
@@ -57,7 +57,7 @@ async fn answers(config: &SdkConfig, zone: &str) -> Vec<String> {
         ));
     }
     let shown = names.get_hosted_zone().id(zone).send().await.expect("there").hosted_zone.expect("shown");
-    said.push(format!("{} private: {:?}", shown.name(), shown.config().map(|config| config.private_zone())));
+    said.push(format!("{} private: {:?}", shown.name(), shown.config().map(HostedZoneConfig::private_zone)));
     let absent = names.get_hosted_zone().id("Z0NONE").send().await.expect_err("absent").into_service_error();
     said.push(format!("no zone: {}", absent.is_no_such_hosted_zone()));
 
