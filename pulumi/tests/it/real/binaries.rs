@@ -1,5 +1,6 @@
 //! Where Pulumi, the tests' language host and the tests' provider come from: a cache, or one build into it.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,8 +48,11 @@ fn key() -> String {
     for (name, content) in MODULE {
         hash.update(format!("{name} {}\n{content}", content.len()));
     }
-    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{hash}", version(), std::env::consts::OS, std::env::consts::ARCH)
+    let mut key = format!("{}-{}-{}-", version(), std::env::consts::OS, std::env::consts::ARCH);
+    for byte in hash.finalize().iter().take(8) {
+        write!(key, "{byte:02x}").unwrap();
+    }
+    key
 }
 
 /// Pulumi's release, as go.mod asks for it.
