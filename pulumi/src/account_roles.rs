@@ -76,7 +76,7 @@ pub const MGN: [AccountRole; 6] = [
         "AWSApplicationMigrationLaunchInstanceWithDrsRole",
         "mgn-launch-drs",
         EC2,
-        &["AmazonSSMManagedInstanceCore", "AWSElasticDisasterRecoveryEc2InstancePolicy"],
+        &["AmazonSSMManagedInstanceCore", "service-role/AWSElasticDisasterRecoveryEc2InstancePolicy"],
     ),
     of_mgn(
         "AWSApplicationMigrationMGHRole",
