@@ -29,7 +29,7 @@ pub use crate::database::decide::State;
 use crate::fault::{Blocked, Fault};
 use crate::gate::{self, Gate, Judgement, Verdict};
 
-/// While Route 53 carries a change to its servers: GetChange is asked no more often (AWS allows few requests a second for a
+/// While Route 53 carries a change to its servers: `GetChange` is asked no more often (AWS allows few requests a second for a
 /// whole account).
 const PROPAGATION_LOOK: SignedDuration = SignedDuration::from_secs(5);
 /// While traffic should go back and can't.

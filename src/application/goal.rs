@@ -19,6 +19,7 @@ use crate::gate::Gate;
 
 /// What one migration is to reach, and everything needed to get there.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a switch of its own in the resource
 pub struct Goal {
     /// Which migration this is.
     pub migration: Migration,
@@ -308,9 +309,9 @@ impl Goal {
     /// The gates that decide at a weight. Before the first step, those of the first.
     pub fn gates_at(&self, weight: u8) -> impl Iterator<Item = &Gate> {
         let named = self.step_at(weight).or_else(|| self.steps.first()).and_then(|step| step.gates.as_ref());
-        self.gates.iter().filter(move |gate| {
-            gate.enforced && named.is_none_or(|named| named.iter().any(|name| *name == gate.name))
-        })
+        self.gates
+            .iter()
+            .filter(move |gate| gate.enforced && named.is_none_or(|named| named.contains(&gate.name)))
     }
 
     /// For how long resolvers may keep an answer. An alias has the load balancer's own 60 seconds.

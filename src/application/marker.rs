@@ -1,6 +1,8 @@
 //! The marker: a TXT record beside the weighted ones, which says whose they are and what stood there before. It is written and
 //! removed in the same batch as they are, so that Route 53 itself is the memory.
 
+use std::fmt::Write as _;
+
 use crate::database::goal::Migration;
 
 /// A string of a TXT record holds this much.
@@ -107,7 +109,10 @@ fn escape(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' | b':' => {
                 escaped.push(char::from(byte));
             }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // Writing to a String can't fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
         }
     }
     escaped

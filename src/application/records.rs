@@ -304,19 +304,15 @@ pub fn leave_to_target(goal: &Goal, ours: &Ours) -> Option<Vec<Change>> {
 /// The batch that restores what stood there before. Where nothing stood, the source's own values stay: without them the name
 /// would be gone.
 pub fn restore(goal: &Goal, ours: &Ours) -> Vec<Change> {
-    match &ours.marker.replaced {
-        Some(old) => {
-            let answer = Answer::Values { ttl: old.ttl, values: old.values.clone() };
-            instead(goal, ours, &old.kind, answer, old.health_check.clone())
-        }
-        None => {
-            let values = match &goal.source {
-                SourceGoal::Addresses(addresses) => addresses.clone(),
-                SourceGoal::Hostname(host) => vec![host.clone()],
-            };
-            instead(goal, ours, kind(&goal.source), Answer::Values { ttl: goal.record.ttl, values }, None)
-        }
+    if let Some(old) = &ours.marker.replaced {
+        let answer = Answer::Values { ttl: old.ttl, values: old.values.clone() };
+        return instead(goal, ours, &old.kind, answer, old.health_check.clone());
     }
+    let values = match &goal.source {
+        SourceGoal::Addresses(addresses) => addresses.clone(),
+        SourceGoal::Hostname(host) => vec![host.clone()],
+    };
+    instead(goal, ours, kind(&goal.source), Answer::Values { ttl: goal.record.ttl, values }, None)
 }
 
 fn instead(

@@ -96,7 +96,7 @@ pub struct MetricGate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255}))]
     pub source_dimensions: Option<BTreeMap<String, String>>,
-    /// Average, Sum, Maximum, Minimum, SampleCount, or a percentile such as p99.
+    /// `Average`, `Sum`, `Maximum`, `Minimum`, `SampleCount`, or a percentile such as `p99`.
     #[schemars(
         length(max = 16),
         regex(pattern = r"^(Average|Sum|Maximum|Minimum|SampleCount|p[0-9]{1,2}(\.[0-9]{1,2})?)$")

@@ -326,16 +326,14 @@ pub(super) fn intend_forward(view: &View, weight: u8, why: String) -> Decision {
 
 fn submit(view: &View, phase: Phase, reason: Reason, weight: u8, urgent: bool) -> Decision {
     let balancer = view.balancer();
-    match records::set_weights(view.goal, view.stands, balancer, weight) {
-        Some(changes) => step(view.goal, phase, reason, Step::SetWeights(Batch { changes, weight, urgent })),
-        None => {
-            let why = match &view.seen.balancer {
-                Err(fault) => fault.message().to_owned(),
-                Ok(_) => "the load balancer does not exist".to_owned(),
-            };
-            walking(phase, reason, format!("waiting for the load balancer: {why}"))
-        }
+    if let Some(changes) = records::set_weights(view.goal, view.stands, balancer, weight) {
+        return step(view.goal, phase, reason, Step::SetWeights(Batch { changes, weight, urgent }));
     }
+    let why = match &view.seen.balancer {
+        Err(fault) => fault.message(),
+        Ok(_) => "the load balancer does not exist",
+    };
+    walking(phase, reason, format!("waiting for the load balancer: {why}"))
 }
 
 pub(super) fn suspended(view: &View, weight: u8) -> Decision {

@@ -436,6 +436,11 @@ async fn keep_lease(sim: Sim, process: Rc<Process>) {
 /// The loop around reconcile, as the controller drives it.
 async fn reconcile_for_ever(process: Rc<Process>) {
     let sim = process.sim.clone();
+    while sim.with(|world| !process.may_act(world.clock.now)) {
+        sim.sleep(SECOND / 2).await;
+    }
+    // The controller starts only now (`operator::run`), with a list of what the API server has.
+    sim.with(|world| process.version.set(world.cluster.newest_version()));
     loop {
         if sim.with(|world| !process.may_act(world.clock.now)) {
             sim.sleep(SECOND / 2).await;

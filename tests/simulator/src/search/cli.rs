@@ -11,6 +11,7 @@ use super::{Report, Settings, search, story};
 
 /// Flags of `search`.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of the command line
 pub struct Flags {
     /// How much may happen: a letter and a number for each, see docs/simulation.md.
     #[arg(long, default_value = "w2 f1 g2 c0 k1 t1")]

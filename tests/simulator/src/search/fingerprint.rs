@@ -1,11 +1,14 @@
 //! Fingerprints: 64 bits for a state, so that millions can be told apart without keeping them. Two of 20 million states
 //! share one with a probability of about one in 100,000.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// A map from fingerprints.
 pub type Known<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
+
+/// A set of fingerprints.
+pub type Prints = HashSet<u64, BuildHasherDefault<AsItIs>>;
 
 /// The fingerprint of a value.
 pub fn of(value: &impl Hash) -> u64 {

@@ -6,7 +6,7 @@ use std::fmt;
 use super::bounds::Bounds;
 use super::explore::{broken, rest};
 use super::eyes::Eyes;
-use super::fingerprint::{Known, of};
+use super::fingerprint::{Prints, of};
 use super::forget::Form;
 use super::state::State;
 use super::story::{stands, words};
@@ -39,14 +39,14 @@ pub fn prove(bounds: Bounds, limit: usize) -> Result<Proof, String> {
     let mut eyes = Eyes::new(None);
     let mut first = State::new(bounds);
     first.take(Form::Raw, &[]);
-    let (mut known, mut forms) = (Known::<()>::default(), Known::<()>::default());
-    known.insert(of(&first), ());
+    let (mut known, mut forms) = (Prints::default(), Prints::default());
+    known.insert(of(&first));
     let mut proof = Proof { raw: 0, canonical: 0, crowded: 0, complete: true };
     let mut level = vec![first];
     while let Some(state) = level.pop() {
         proof.raw += 1;
         let form = canonical(&state);
-        forms.insert(of(&form), ());
+        forms.insert(of(&form));
         if broken(&state) != broken(&form) {
             return Err(format!("{:?} is {:?}\n{}", broken(&state), broken(&form), both(&state, &form)));
         }
@@ -83,7 +83,7 @@ pub fn prove(bounds: Bounds, limit: usize) -> Result<Proof, String> {
             break;
         }
         for (_, state) in of_state {
-            if known.insert(of(&state), ()).is_none() {
+            if known.insert(of(&state)) {
                 level.push(state);
             }
         }

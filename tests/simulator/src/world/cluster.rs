@@ -42,6 +42,11 @@ impl Cluster {
         self.past.last().and_then(|(_, object)| object.as_ref())
     }
 
+    /// Which version that is.
+    pub fn newest_version(&self) -> usize {
+        self.past.len().saturating_sub(1)
+    }
+
     /// The resource as a watch has it that is `lag` behind, and which of its versions that is. A watch that had version
     /// `least` does not go back behind it.
     pub fn seen(&self, now: Micros, lag: Micros, least: usize) -> Option<(usize, &Object)> {
