@@ -122,8 +122,13 @@ fn a_crash_anywhere_comes_to_the_same_end() {
     clean.walk();
     let mut crashes = 0;
     let mut begun = World::new();
+    let mut waited = 0;
     while begun.status.phase.as_deref() != Some("Shifted") {
-        for crash in [Crash::Before, Crash::AfterEffect, Crash::AfterRecord] {
+        let waits = begun.clone().turn(None).step.is_none();
+        waited += usize::from(waits);
+        // In a long wait one crash is like the other.
+        let few = if waits && waited % 10 != 0 { 0 } else { 3 };
+        for crash in [Crash::Before, Crash::AfterEffect, Crash::AfterRecord].into_iter().take(few) {
             let mut world = begun.clone();
             world.turn(Some(crash));
             world.walk();
@@ -340,8 +345,8 @@ fn every_phase_has_a_meaning_and_every_alarm_the_suffix() {
 /// From a failing sample to the weights: no hold is waited for.
 #[test]
 fn a_failing_gate_goes_back_at_once() {
-    let mut world = World::at(50);
-    world.fail("login", Verdict::Fail);
+    let mut world = World::at(50).bend(|w| w.spec["traffic"]["maxWeight"] = json!(50));
+    world.verdicts.insert("login".to_owned(), Verdict::Fail);
     let failed_at = world.seen.now;
     loop {
         if let Some(Step::SetWeights(batch)) = world.turn(None).step {
@@ -358,6 +363,7 @@ fn a_failing_gate_goes_back_at_once() {
     world.fail("login", Verdict::Pass);
     assert_eq!(world.walk(), Vec::<String>::new(), "it stays back, whatever the gate says now");
     world.spec["attempt"] = json!(2);
+    world.spec["traffic"]["maxWeight"] = json!(100);
     let actions = world.walk();
     assert_eq!(actions.first().map(String::as_str), Some("Intend 10"), "from the first step");
     assert_eq!(world.percent(), Some(100));

@@ -307,12 +307,12 @@ impl World {
         }
     }
 
-    /// Turns until nothing is done for an hour of the world, longer than any hold, or it is let go. The actions taken.
+    /// Turns until nothing is done for ten minutes of the world, longer than any hold, or it is let go. The actions taken.
     pub(crate) fn walk(&mut self) -> Vec<String> {
         let mut actions = Vec::new();
         let mut quiet_since = self.seen.now;
         for _ in 0..20_000 {
-            if self.released || self.seen.now.duration_since(quiet_since) > SignedDuration::from_hours(1) {
+            if self.released || self.seen.now.duration_since(quiet_since) > SignedDuration::from_mins(10) {
                 return actions;
             }
             let goal = self.goal();
@@ -379,8 +379,10 @@ impl World {
         }
     }
 
+    /// The gate finds this from now on, and is judged at the next look.
     pub(crate) fn fail(&mut self, gate: &str, verdict: Verdict) {
         self.verdicts.insert(gate.to_owned(), verdict);
+        self.seen.gates.remove(gate);
     }
 }
 
