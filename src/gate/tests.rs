@@ -45,6 +45,7 @@ fn limited(bound: Bound, limit: Limit) -> Rule {
     Rule::Metric { metric: metric(), bound, limit, min_samples: 30 }
 }
 
+#[allow(clippy::unnecessary_wraps)] // a sample is such a Result
 fn point(at_seconds: i64, value: f64, samples: f64) -> Result<Option<Datapoint>, Fault> {
     Ok(Some(Datapoint { at: at(at_seconds), value, samples }))
 }

@@ -142,10 +142,13 @@ fn a_crash_anywhere_comes_to_the_same_end() {
     assert!(crashes > 51, "only {crashes} crashes were tried");
 }
 
+/// What becomes of a world.
+type Bend = fn(&mut World);
+
 /// The same on the way back, at the end, and in a deletion.
 #[test]
 fn a_crash_on_other_ways_comes_to_the_same_end() {
-    let ways: [(&str, fn(&mut World)); 4] = [
+    let ways: [(&str, Bend); 4] = [
         ("back", |world| world.spec["goal"] = json!("Stage")),
         ("gate", |world| world.fail("errors", Verdict::Fail)),
         ("brake", |world| world.spec["abortAttempt"] = json!(1)),

@@ -70,7 +70,7 @@ fn what_admission_refuses_is_refused_here_too() {
         ("spec.source", |o| o["spec"]["source"]["hostname"] = json!("old.bank.example")),
         ("spec.source.ipv4Addresses[0]", |o| o["spec"]["source"]["ipv4Addresses"] = json!(["127.0.0.1"])),
         ("spec.source.ipv4Addresses[0]", |o| {
-            o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"])
+            o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"]);
         }),
         ("spec.source.ipv4Addresses[0]", |o| o["spec"]["source"]["ipv4Addresses"] = json!(["010.0.0.1"])),
         ("spec.source.ipv4Addresses", |o| o["spec"]["source"]["ipv4Addresses"] = json!([])),

@@ -78,7 +78,9 @@ fn what_is_written_fits_the_crd() {
             }
             Value::Array(items) => {
                 assert!(items.len() as u64 <= schema["maxItems"].as_u64().unwrap_or(u64::MAX), "{path}");
-                items.iter().for_each(|item| check(&schema["items"], item, path));
+                for item in items {
+                    check(&schema["items"], item, path);
+                }
             }
             Value::Object(fields) => {
                 for (name, value) in fields {

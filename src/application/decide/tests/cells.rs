@@ -161,7 +161,7 @@ fn what_is_not_known_holds() {
         ("the writer", |w| w.database().writer = None),
         ("the sessions", |w| w.database().sessions = Err(fault())),
         ("a target without a session", |w| {
-            w.database().sessions = Ok(vec!["10.0.1.1".parse().expect("one")])
+            w.database().sessions = Ok(vec!["10.0.1.1".parse().expect("one")]);
         }),
         ("a target that is an instance", |w| {
             w.seen.targets.as_mut().expect("known")[0].id = "i-0123".into();

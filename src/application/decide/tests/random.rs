@@ -64,14 +64,14 @@ fn happen(world: &mut World, event: &Event) {
             if *well { world.well(side) } else { world.sick(side) }
         }
         Event::Phase(which) => {
-            let (phase, writer, word) = [
+            let (phase, writer, says) = [
                 ("Replicating", Some(Side::Source), "Source"),
                 ("CuttingOver", None, "None"),
                 ("Soaking", Some(Side::Target), "Target"),
                 ("RollingBack", None, "None"),
             ][usize::from(*which)];
             let database = world.database();
-            (database.phase, database.writer, database.writer_word) = (phase.into(), writer, word.into());
+            (database.phase, database.writer, database.writer_word) = (phase.into(), writer, says.into());
         }
         Event::Goal(which) => world.spec["goal"] = json!(["Stage", "Shift", "Finish"][usize::from(*which)]),
         Event::MaxWeight(weight) => world.spec["traffic"]["maxWeight"] = json!(weight),
@@ -86,7 +86,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::ForgetStatus => {
             // What is written before an effect that can't be taken back is not lost in these histories.
             if world.status.point_of_no_return_at.is_none() {
-                world.status = Default::default();
+                world.status = crate::api::application::ApplicationMigrationStatus::default();
             }
         }
     }
