@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::aws::iam;
-use crate::names::ACCOUNT_ROLE;
+use crate::names::{ACCOUNT_PROFILE, ACCOUNT_ROLE};
 use crate::pulumi::{Context, Options, Resource};
 use crate::scope::Scope;
 
@@ -156,8 +156,15 @@ impl AccountRoles {
             .name(role.name)
             .path(role.path)
             .tags(scope.tags(role.name));
-        let kept = keep(scope.options(), import);
+        let kept = keep(scope.options(), import.clone());
         let made = iam::Role::new(scope.context(), &scope.part(&ACCOUNT_ROLE, role.part), args, kept);
+        if role.service == EC2 {
+            // A server takes on a role by a profile, which has its name.
+            let args =
+                iam::InstanceProfileArgs::new().name(role.name).role(made.name()).tags(scope.tags(role.name));
+            let name = scope.part(&ACCOUNT_PROFILE, role.part);
+            iam::InstanceProfile::new(scope.context(), &name, args, keep(scope.options(), import));
+        }
         let attached = role.policies.iter().enumerate().map(|(index, policy)| {
             let part = if index == 0 { role.part.to_owned() } else { format!("{}-{}", role.part, index + 1) };
             let kept = keep(scope.options(), String::new());

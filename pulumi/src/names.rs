@@ -51,6 +51,7 @@ kinds! {
     ROLE_POLICY = "role-policy", 128, 13;
     ROLE_POLICY_ATTACHMENT = "role-policy-attachment", TAG, 24;
     ACCOUNT_ROLE = "account-role", TAG, 24;
+    ACCOUNT_PROFILE = "account-profile", TAG, 24;
     REPLICATION_INSTANCE = "replication-instance", 63, 0;
     DMS_SUBNET_GROUP = "dms-subnet-group", 255, 0;
     BUCKET = "bucket", 50, 11; // and the account's 12 digits with a hyphen, of 63

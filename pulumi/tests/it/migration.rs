@@ -98,6 +98,11 @@ fn servers_get_a_staging_subnet_and_one_for_tests_that_reaches_nothing() {
     );
     let record = with_roles(Vec::new(), &SERVERS);
     assert_eq!(shared(&record).len(), 2 + 6 + 1);
+    let profiles = record.of_kind("aws:iam/instanceProfile:InstanceProfile");
+    assert_eq!(profiles.len(), 4, "one for each role that servers take on");
+    for it in profiles {
+        assert_eq!(it.inputs["name"], it.inputs["role"], "{}", it.name);
+    }
     has(
         record.named("route-table-association-test-dev"),
         &[("routeTableId", text("id<route-table-test-dev>")), ("subnetId", text("id<subnet-test-dev>"))],

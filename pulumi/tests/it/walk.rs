@@ -80,7 +80,7 @@ fn every_name_begins_with_its_type_and_ends_with_the_suffix() {
             }
             if registration.rules.retain_on_delete {
                 // The account's, whatever the environment: nothing else may lack the suffix.
-                assert!(registration.name.starts_with("account-role-"), "{variant}: {name}");
+                assert!(registration.name.starts_with("account-"), "{variant}: {name}");
                 continue;
             }
             let name = name.strip_prefix("alias/").unwrap_or(&name);
@@ -209,7 +209,7 @@ fn everything_can_be_destroyed() {
             }
             assert!(it.inputs.get("skipDestroy") != Some(&Value::Bool(true)), "{variant}: {}", it.name);
             let kept = it.rules.retain_on_delete;
-            let accounts = ["account-role-", "role-policy-attachment-dms-", "role-policy-attachment-mgn-"];
+            let accounts = ["account-", "role-policy-attachment-dms-", "role-policy-attachment-mgn-"];
             assert_eq!(kept, accounts.iter().any(|word| it.name.starts_with(word)), "{variant}: {}", it.name);
         }
     }
