@@ -60,12 +60,12 @@ fn called() -> BTreeSet<String> {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/aws"), &mut sources);
     let mut found = BTreeSet::new();
     for source in sources {
-        let product = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for begin in ["Operation::read(", "Operation::change("] {
             for rest in product.split(begin).skip(1) {
                 let words: Vec<&str> = rest.splitn(5, '"').collect();
                 if let [_, service, _, name, _] = words.as_slice()
-                    && service.bytes().all(|it| it.is_ascii_lowercase())
+                    && service.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
                     && !name.ends_with('X')
                 {
                     found.insert(format!("{service}:{name}"));
@@ -79,10 +79,28 @@ fn called() -> BTreeSet<String> {
 /// What IAM wants beside the operations that are called: tags that are given along, and the key of a secret.
 const BESIDE: [&str; 3] = ["cloudwatch:TagResource", "kms:Decrypt", "kms:GenerateDataKey"];
 
+/// Calls for an `ApplicationMigration`, which no operator serves yet: granted when one does.
+const NOT_YET: [&str; 11] = [
+    "cloudwatch:DeleteDashboards",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:PutDashboard",
+    "ecs:DescribeServices",
+    "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeTargetGroups",
+    "elasticloadbalancing:DescribeTargetHealth",
+    "route53:ChangeResourceRecordSets",
+    "route53:GetChange",
+    "route53:GetHostedZone",
+    "route53:ListResourceRecordSets",
+];
+
 /// Neither more nor less.
 #[test]
 fn slipway_may_do_what_its_code_does() {
-    let called: BTreeSet<String> = called().into_iter().chain(BESIDE.map(str::to_owned)).collect();
+    let mut called: BTreeSet<String> = called().into_iter().chain(BESIDE.map(str::to_owned)).collect();
+    for not_yet in NOT_YET {
+        assert!(called.remove(not_yet), "{not_yet} is not called any more");
+    }
     let granted: BTreeSet<String> = RIGHTS.iter().map(|it| it.0.to_owned()).collect();
     let missing: Vec<_> = called.difference(&granted).collect();
     let too_much: Vec<_> = granted.difference(&called).collect();
@@ -93,14 +111,15 @@ fn slipway_may_do_what_its_code_does() {
 #[test]
 fn slipway_may_do_what_its_manual_says() {
     let page = include_str!("../../../docs/operating.md");
-    let begin = page.find("IAM actions needed:").unwrap();
-    let said = page[begin..].split("\n\n").next().unwrap();
     for (action, _) in RIGHTS {
         let (service, name) = action.split_once(':').unwrap();
-        let deletes = name.starts_with("Delete") && said.contains("the matching Delete\\*");
-        let describes = service == "dms" && name.starts_with("Describe") && said.contains("Describe\\*");
-        assert!(said.contains(&format!("{service}:")), "{service} is not in docs/operating.md");
-        assert!(said.contains(name) || deletes || describes, "{action} is not in docs/operating.md");
+        let row = format!("| `{service}` | ");
+        let listed = page
+            .lines()
+            .find_map(|line| line.strip_prefix(row.as_str()))
+            .is_some_and(|row| row.trim_end_matches(" |").split(", ").any(|said| said == name));
+        // Those of the key are in the words beside the table.
+        assert!(listed || (service == "kms" && page.contains(name)), "{action} is not in docs/operating.md");
     }
 }
 
