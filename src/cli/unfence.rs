@@ -27,6 +27,10 @@ fn side(text: &str) -> Result<Side, String> {
     Side::BOTH.into_iter().find(|side| side.as_str() == text).ok_or_else(|| "source or target".to_owned())
 }
 
+/// A person's number is so much above whatever either row has: every call that is still under way comes too late, also one of
+/// a decision that the status has and no row yet. An operator that restarts again and again adds one each time.
+pub const ROOM: i64 = 1_000;
+
 /// One side and what its row says.
 struct Ours<'a> {
     connection: &'a Connection,
@@ -66,8 +70,7 @@ pub async fn unfence(flags: &Unfence) -> Result<(), String> {
     let given = may_be_opened(&ours, side, theirs.as_ref(), sides.get(other))?;
     confirm(flags, &ours, given)?;
 
-    // Above whatever either side has seen, so that every call that is still under way comes too late.
-    let epoch = 1 + theirs.as_ref().map_or(0, |theirs| theirs.epoch).max(ours.epoch);
+    let epoch = ROOM + theirs.as_ref().map_or(0, |theirs| theirs.epoch).max(ours.epoch);
     let guard = |side: Side| Guard {
         holding: Holding {
             resource: ours.migration.clone(),

@@ -127,7 +127,7 @@ fn a_crash_anywhere_comes_to_the_same_end() {
         let waits = begun.clone().turn(None).step.is_none();
         waited += usize::from(waits);
         // In a long wait one crash is like the other.
-        let few = if waits && waited % 10 != 0 { 0 } else { 3 };
+        let few = if waits && waited % 60 != 0 { 0 } else { 3 };
         for crash in [Crash::Before, Crash::AfterEffect, Crash::AfterRecord].into_iter().take(few) {
             let mut world = begun.clone();
             world.turn(Some(crash));

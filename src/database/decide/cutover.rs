@@ -26,6 +26,10 @@ pub const QUIET_LOOKS: u32 = 2;
 /// A side that was given the writer's role and does not answer is waited for this long before a person is told.
 const SILENT_FOR: SignedDuration = SignedDuration::from_secs(10);
 
+/// Why a move is given up whose rows were changed by somebody else.
+const BY_HAND: &str =
+    "A later decision was made outside of this resource (slipway unfence, or another operator)";
+
 /// What a look at a move led to.
 #[derive(Clone, Debug, PartialEq)]
 enum Turn {
@@ -139,7 +143,7 @@ fn has_move_slot(goal: &Goal, new: &Server) -> bool {
 }
 
 /// A slot that is there and is ours.
-fn noted_slot(server: &Server) -> Option<&Slot> {
+pub(crate) fn noted_slot(server: &Server) -> Option<&Slot> {
     let Record::Present { slots: ours, .. } = &server.record else { return None };
     server.slots.iter().find(|slot| ours.contains(&slot.name))
 }
@@ -181,9 +185,7 @@ impl<'a> Scene<'a> {
         if old.token.epoch > self.decided.epoch
             || self.standing(self.way.to()).is_ok_and(|new| new.token.epoch > self.decided.epoch)
         {
-            let why =
-                "A later decision was made outside of this resource (slipway unfence, or another operator)";
-            return self.give_up(Reason::DecidedElsewhere, why);
+            return self.give_up(Reason::DecidedElsewhere, BY_HAND);
         }
         match self.decided.intent {
             Intent::Move => self.forward(old),

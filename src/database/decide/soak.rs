@@ -44,16 +44,17 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen) -> Decision {
         let next = blocked_next(&blocked);
         decision(None, State::Stalled(blocked), next, LookAgain::Steady)
     };
-    let ready = |next: &str| {
-        // The target's row says who the writer is; that nobody writes to the source too, the source alone can tell.
-        match &seen.database.source {
-            Ok(_) => {}
-            Err(Fault::Blocked(blocked)) => return stalled(blocked.clone()),
-            Err(fault) => {
-                let state = State::Uncertain(fault.message().to_owned());
-                return decision(None, state, "looking again at the source".to_owned(), LookAgain::Soon);
-            }
+    // The target's row says who the writer is; that nobody writes to the source too, and that nothing of the move is left
+    // there, the source alone can tell.
+    let unseen = match &seen.database.source {
+        Ok(_) => None,
+        Err(Fault::Blocked(blocked)) => Some(stalled(blocked.clone())),
+        Err(fault) => {
+            let state = State::Uncertain(fault.message().to_owned());
+            Some(decision(None, state, "looking again at the source".to_owned(), LookAgain::Soon))
         }
+    };
+    let ready = |next: &str| {
         let message = "The target is the writer; the source is fenced".to_owned();
         decision(None, State::Ready { reason: Reason::Soaking, message }, next.to_owned(), LookAgain::Steady)
     };
@@ -86,6 +87,9 @@ pub(crate) fn decide(goal: &Goal, seen: &Seen) -> Decision {
             "The target is the writer, and this version of Slipway can't take the writer back",
             "Set spec.goal to CutOver (and spec.attempt above the latch, if there is one) to go on with the target",
         ));
+    }
+    if let Some(unseen) = unseen {
+        return unseen;
     }
     match goal.reach {
         Reach::Plan | Reach::Replicate | Reach::CutOver => ready("waiting for goal Finish"),
@@ -177,6 +181,10 @@ fn left(goal: &Goal, seen: &Seen, decided: &Decided) -> Result<Found, String> {
         return Ok(found);
     }
     let source = of(Side::Source)?;
+    // The move drops it; but a status that was lost may have hidden that the move was not at its end.
+    if let Some(slot) = cutover::noted_slot(source) {
+        return Ok(Found::Do(Step::DropSlot(slot.name.clone())));
+    }
     if token(goal, source).is_some() {
         return Ok(Found::Do(Step::ReleaseSource));
     }

@@ -525,3 +525,35 @@ fn a_released_target_is_taken_over_and_anothers_is_not() {
     assert_eq!(held_by("").walk()[..2], ["Claim", "FenceTarget"]);
     assert_eq!(held_by("u-0").stalled(), Some(Reason::OtherMigration));
 }
+
+fn decided(epoch: i64, intent: Intent) -> crate::database::goal::Decided {
+    crate::database::goal::Decided { epoch, intent, attempt: 1 }
+}
+
+/// The status was lost in the move: Finish is not ordered before the source was seen, and takes along what is left there.
+#[test]
+fn finish_takes_the_forward_slot_along_if_a_lost_status_hid_it() {
+    let mut scene = Scene::replicating();
+    scene.goal.reach = crate::api::database::Goal::Finish;
+    scene.goal.cutover.min_soak = jiff::SignedDuration::ZERO;
+    scene.aws().task = None;
+    for side in Side::BOTH {
+        let server = scene.on(side);
+        server.writers = if side == Side::Target { vec!["payments_app".into()] } else { Vec::new() };
+        if let Record::Present { token, .. } = &mut server.record {
+            token.holder = Holder::Side(Side::Target);
+        }
+    }
+    let server = scene.on(Side::Source);
+    server.slots = vec![slot("dms_forward_slot", false)];
+    if let Record::Present { slots, .. } = &mut server.record {
+        *slots = vec!["dms_forward_slot".to_owned()];
+    }
+    scene.goal.decided = Some(decided(3, Intent::Steady));
+    let source = std::mem::replace(&mut scene.seen.database.source, Err(Fault::Again("no answer".into())));
+    assert_eq!(scene.step(), None, "{:?}", scene.decide());
+    scene.goal.decided = Some(decided(4, Intent::Finish));
+    scene.seen.database.source = source;
+    scene.seen.aws = Ok(crate::database::seen::AwsSeen::default());
+    assert_eq!(scene.step(), Some("DropSlot"), "{:?}", scene.decide());
+}

@@ -156,7 +156,7 @@ fn one_step_further(world: &World, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_rules_hold_in_every_history_and_each_comes_to_its_end(

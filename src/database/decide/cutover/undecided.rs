@@ -1,7 +1,7 @@
 //! A move before the writer's role is given away: the fence and its proof, the drain, the freeze, the comparison, the
 //! sequences, the way back. Every failure here leads back to the old side.
 
-use super::{QUIET_LOOKS, Scene, Turn, two_writers};
+use super::{BY_HAND, QUIET_LOOKS, Scene, Turn, two_writers};
 use crate::api::condition::Reason;
 use crate::database::decide::{Found, MoveStep, precheck};
 use crate::database::goal::Intent;
@@ -22,6 +22,9 @@ impl Scene<'_> {
         };
         if new.token.holder == Holder::Side(self.way.to()) {
             return Turn::Rest(Found::Stall(two_writers()));
+        }
+        if self.is_somebody_elses(old, new) {
+            return self.give_up(Reason::DecidedElsewhere, BY_HAND);
         }
         let fence_id = self.fence_id();
         let claimed = new.token.epoch == epoch
@@ -77,6 +80,14 @@ impl Scene<'_> {
             return Turn::Do(MoveStep::ArmReverse);
         }
         Turn::Do(MoveStep::Promote)
+    }
+
+    /// The rows carry this decision's own number, and what they say no move ever makes: a person opened the old side, or had
+    /// the new one refuse, under a number that was taken from the rows before this decision had claimed one.
+    fn is_somebody_elses(&self, old: &Standing, new: &Standing) -> bool {
+        let epoch = self.decided.epoch;
+        (old.token.epoch == epoch && old.token.holder == Holder::Side(self.way.from))
+            || (new.token.epoch == epoch && new.token.holder == Holder::Refused)
     }
 
     /// Why this goes back, if it does: asked for, or not possible, or for too long.

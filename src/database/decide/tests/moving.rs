@@ -236,6 +236,37 @@ fn a_promoted_standby_gives_the_source_back() {
     assert!(world.scene.goal.latch.is_some_and(|latch| latch.message.contains("promoted")));
 }
 
+/// `slipway unfence` at any moment, by a number that the status already has and no row yet: the move is given up.
+#[test]
+fn unfenced_by_hand_under_the_same_number_it_is_given_up() {
+    let mut given_up = 0;
+    for moment in 0..20 {
+        let mut world = World::new();
+        for _ in 0..moment {
+            world.turn();
+        }
+        let Some(decided) = world.scene.goal.decided.clone() else { continue };
+        let given = matches!(world.source.token.holder, Holder::Side(Side::Target));
+        if given || world.target.open || !world.scene.goal.is_moving() {
+            continue;
+        }
+        world.source.token.holder = Holder::Side(Side::Source);
+        world.source.token.epoch = decided.epoch;
+        world.source.open = true;
+        world.target.token.holder = Holder::Refused;
+        world.target.token.epoch = decided.epoch;
+        world.walk();
+        assert!(world.source.open && !world.target.open, "after {moment}: {:?}", world.steps);
+        let latch = world.scene.goal.latch.as_ref();
+        assert!(
+            latch.is_some_and(|latch| latch.message.contains("slipway unfence")),
+            "after {moment}: {latch:?}"
+        );
+        given_up += 1;
+    }
+    assert!(given_up > 5, "{given_up}");
+}
+
 /// A row that somebody changed by hand while nothing moved: the side is opened again, and a person is told.
 #[test]
 fn a_fence_that_nobody_decided_is_undone() {

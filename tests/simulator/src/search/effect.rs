@@ -184,7 +184,8 @@ pub fn unfence_by_hand(state: &mut State) -> Result<(), Refused> {
     if given && theirs.is_none_or(|theirs| theirs.holder == them) {
         return Err(Refused::StillOpen);
     }
-    let epoch = 1 + theirs.map_or(0, |theirs| theirs.epoch).max(ours.epoch);
+    // As `cli::unfence::ROOM`: above every decision that the status may have and no row yet.
+    let epoch = 8 + theirs.map_or(0, |theirs| theirs.epoch).max(ours.epoch);
     let guard = Guard { uid: OURS, epoch, fence: ours.fence.unwrap_or(0) };
     if let Some(theirs) = theirs {
         let unchanged = ours.holder == Holder::Side(Side::Source) || theirs.holder == Holder::None;

@@ -5,7 +5,7 @@ use slipway::postgres::ClaimAs;
 use slipway::side::Side;
 
 use crate::clock::{Micros, SECOND, Sim};
-use crate::database::{Guard, Holder};
+use crate::database::{Epoch, Guard, Holder};
 use crate::operator::tell_watches;
 use crate::world::World;
 
@@ -154,7 +154,8 @@ impl World {
 
     fn unfence_by_hand(&mut self) {
         let epoch = |world: &Self, side: Side| world.database(side).row.map_or(0, |row| row.epoch);
-        let next = epoch(self, Side::Source).max(epoch(self, Side::Target)) + 1;
+        let room = Epoch::try_from(slipway::cli::unfence::ROOM).unwrap_or(Epoch::MAX);
+        let next = epoch(self, Side::Source).max(epoch(self, Side::Target)).saturating_add(room);
         let Some(row) = self.database(Side::Source).row else { return };
         let guard = Guard { uid: row.uid, epoch: next, fence: row.fence.unwrap_or_default() };
         let theirs = self.database(Side::Target).row.filter(|theirs| theirs.uid == row.uid);
