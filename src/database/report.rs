@@ -379,8 +379,8 @@ fn writer(goal: &Goal, seen: &Seen) -> Option<&'static str> {
     let (Ok(source), Ok(target)) = (source, target) else { return Some("Unknown") };
     let (target, target_open) = target?;
     let source_open = match source {
-        // At the end it was let go of, and stays fenced.
-        None if goal.decided.as_ref().is_some_and(|decided| decided.intent == Intent::Finish) => false,
+        // At the end it was let go of, and stays fenced; the target's row tells so also where the status was lost.
+        None if *target == Holder::Side(Side::Target) => false,
         // Before its record is made the source is as the migration found it: the writer.
         None | Some((Holder::Side(Side::Source), _)) => true,
         Some((_, open)) => open,

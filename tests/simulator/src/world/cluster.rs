@@ -58,7 +58,10 @@ impl Cluster {
     /// The resource is gone, or finished.
     pub fn is_over(&self) -> bool {
         self.newest().is_none_or(|object| {
-            object.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Finished"))
+            object.status.as_ref().is_some_and(|status| {
+                let decided = status.decided.as_ref().map(|decided| decided.intent.as_str());
+                status.phase.as_deref() == Some("Finished") || decided == Some("Finished")
+            })
         })
     }
 
