@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use slipway::cli::unfence::ROOM;
 use slipway::permit::Permit;
 use slipway::postgres::{Connection, fence, fence_target, prepare_source};
 use slipway::side::Side;
@@ -81,8 +82,8 @@ async fn a_source_that_is_nobodys_is_opened_with_or_without_the_target() {
     assert_eq!(row(&night.source).await, ("none".to_owned(), 3));
 
     let (done, said) = night.run(&UNFENCE, &[Side::Source]).await;
-    assert!(done && said.contains("decision 4"), "{said}");
-    assert_eq!(row(&night.source).await, ("source".to_owned(), 4));
+    assert!(done && said.contains("decision 1003"), "{said}");
+    assert_eq!(row(&night.source).await, ("source".to_owned(), 3 + ROOM));
     assert!(night.source_is_open().await);
     let (_, said) = night.run(&["diagnose"], &Side::BOTH).await;
     assert!(said.contains("The writer is the source"), "{said}");
@@ -92,8 +93,8 @@ async fn a_source_that_is_nobodys_is_opened_with_or_without_the_target() {
     assert!(late.is_err());
     let (done, said) = night.run(&UNFENCE, &Side::BOTH).await;
     assert!(done, "{said}");
-    assert_eq!(row(&night.source).await, ("source".to_owned(), 5));
-    assert_eq!(row(&night.target).await, ("fenced".to_owned(), 5));
+    assert_eq!(row(&night.source).await, ("source".to_owned(), 3 + 2 * ROOM));
+    assert_eq!(row(&night.target).await, ("fenced".to_owned(), 3 + 2 * ROOM));
 }
 
 #[tokio::test]
