@@ -213,7 +213,9 @@ async fn what_is_served_can_be_read_from_cloudwatch() {
             .await
             .expect("data");
         // The minute may have changed meanwhile.
-        sums = answer.metric_data_results().iter().map(|one| one.values().iter().sum::<f64>()).collect();
+        // The sum of nothing would be -0.
+        let sum = |values: &[f64]| values.iter().fold(0.0, |sum, value| sum + value);
+        sums = answer.metric_data_results().iter().map(|one| sum(one.values())).collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         sums[0] >= 10.0
     })
