@@ -9,6 +9,7 @@
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 //! | [`probe`] | the operator's own look at an application | anything of an answer but its status |
+//! | [`report`] | what the reports of both kinds share | I/O |
 //! | [`cleanup`] | what an operator left in AWS, found and removed without a cluster | anything of Kubernetes or a database |
 
 pub mod address;
@@ -27,5 +28,6 @@ pub mod operator;
 pub mod permit;
 pub mod postgres;
 pub mod probe;
+pub mod report;
 pub mod secret;
 pub mod side;

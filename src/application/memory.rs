@@ -8,7 +8,7 @@ use crate::api::application::{ApplicationMigrationStatus, Latch, TrafficStatus};
 use crate::application::decide::{Intend, Step};
 use crate::application::goal::Goal;
 use crate::database::decide::LatchWhy;
-use crate::database::report::clip;
+use crate::report::clip;
 
 /// The status after a step that is remembered; `None` for any other.
 pub fn after(

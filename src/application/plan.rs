@@ -3,7 +3,6 @@
 //! out.
 
 use jiff::SignedDuration;
-use sha2::{Digest, Sha256};
 
 use crate::api::application::{Goal as Reach, PlannedStep};
 use crate::application::decide::{self, Step};
@@ -14,7 +13,6 @@ use crate::aws::dms::Owner;
 use crate::aws::route53::{Change, Propagation, RecordSet};
 use crate::database::seen::Known;
 use crate::gate::{Judgement, Track, Verdict};
-use crate::hex::hex;
 
 /// More steps than any migration takes; a plan that long is a loop.
 const STEPS_MAX: usize = 200;
@@ -48,19 +46,6 @@ pub fn steps(goal: &Goal, seen: &Seen) -> Vec<PlannedStep> {
         assume(&mut goal, &mut seen, &step);
     }
     steps
-}
-
-/// SHA-256 of the steps, hexadecimal.
-pub fn hash(steps: &[PlannedStep]) -> String {
-    let mut hasher = Sha256::new();
-    for step in steps {
-        for part in [step.action.as_str(), step.on.as_str()] {
-            hasher.update(part.len().to_le_bytes());
-            hasher.update(part);
-        }
-        hasher.update([u8::from(step.reversible)]);
-    }
-    hex(&hasher.finalize())
 }
 
 /// Every gate passes now.

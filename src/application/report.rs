@@ -1,7 +1,7 @@
 //! Decision and outcome → status. The status says what was observed and when, never what was wished.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::application::{
     ApplicationMigrationStatus, GateStatus, Goal as Reach, Passed, Plan, TrafficStatus, WayBack,
@@ -13,15 +13,13 @@ use crate::application::goal::Goal;
 use crate::application::plan;
 use crate::application::records::{self, Stands};
 use crate::application::seen::Seen;
-use crate::database::report::clip;
 use crate::fault::Blocked;
 use crate::gate::Verdict;
+use crate::report::{MESSAGE_MAX, NEXT_MAX, clip, plan_hash, summary, without_request_id};
 use crate::side::Side;
 
 const HISTORY_MAX: usize = 50;
 const PLAN_MAX: usize = 60;
-const MESSAGE_MAX: usize = 2_000;
-const NEXT_MAX: usize = 256;
 
 /// The status after this decision. `previous` is carried on where it holds memory: what was asked for, the latch, history.
 pub fn status(
@@ -107,33 +105,7 @@ fn without_noise(status: &ApplicationMigrationStatus) -> ApplicationMigrationSta
     status
 }
 
-/// A call that AWS refuses again for the same reason has another request id each time.
-fn without_request_id(message: &str) -> String {
-    let parts =
-        message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
-    parts.map_or_else(|| message.to_owned(), |(head, tail)| format!("{head}){tail}"))
-}
-
 type Verdicted = (Truth, Reason, String);
-
-fn summary(conditions: &mut Vec<Condition>, state: &State, generation: Option<i64>, now: Timestamp) {
-    let (is_ready, is_walking, is_stalled, reason, message) = match state {
-        State::Ready { reason, message } => (Truth::True, Truth::False, Truth::False, *reason, message),
-        State::Walking { reason, message } => (Truth::False, Truth::True, Truth::False, *reason, message),
-        State::Stalled(blocked) => {
-            (Truth::False, Truth::False, Truth::True, blocked.reason, &blocked.message)
-        }
-        State::Uncertain(message) => (Truth::Unknown, Truth::True, Truth::False, Reason::Retrying, message),
-    };
-    let message = clip(message, MESSAGE_MAX);
-    for (kind, truth) in
-        [(condition::READY, is_ready), (condition::RECONCILING, is_walking), (condition::STALLED, is_stalled)]
-    {
-        // The sentence stands at Ready and at the one that says why it is not.
-        let text = if kind == condition::READY || truth == Truth::True { message.as_str() } else { "" };
-        condition::set(conditions, kind, truth, reason, text, generation, now);
-    }
-}
 
 /// Whether a side may be given traffic.
 fn ready(goal: &Goal, seen: &Seen, side: Side) -> Verdicted {
@@ -279,7 +251,7 @@ fn planned(goal: &Goal, seen: &Seen, previous: &ApplicationMigrationStatus) -> O
         return None;
     }
     steps.truncate(PLAN_MAX);
-    let hash = plan::hash(&steps);
+    let hash = plan_hash(steps.iter().map(|step| (step.action.as_str(), step.on.as_str(), step.reversible)));
     match &previous.plan {
         Some(plan) if plan.hash == hash => Some(plan.clone()),
         _ => Some(Plan { hash, at: Time(seen.now), steps }),

@@ -1,8 +1,6 @@
 //! The plan: the steps that `decide` would take from here if each had its expected effect. It is made by walking
 //! `decide` itself over assumed effects, so it can't tell another story than the one that is then acted out.
 
-use sha2::{Digest, Sha256};
-
 use crate::api::database::{Goal as Reach, PlanStep};
 use crate::aws::cloudwatch::SeenAlarm;
 use crate::aws::dms::{
@@ -12,7 +10,6 @@ use crate::aws::dms::{
 use crate::database::decide::{self, Step, wanted};
 use crate::database::goal::Goal;
 use crate::database::seen::{AwsSeen, Seen};
-use crate::hex::hex;
 use crate::postgres::{Holder, Lag, Record, Token};
 use crate::side::Side;
 
@@ -39,19 +36,6 @@ pub fn steps(goal: &Goal, seen: &Seen) -> Vec<PlanStep> {
         assume(&mut goal, &mut seen, &step);
     }
     steps
-}
-
-/// SHA-256 of the steps, hexadecimal.
-pub fn hash(steps: &[PlanStep]) -> String {
-    let mut hasher = Sha256::new();
-    for step in steps {
-        for part in [step.action.as_str(), step.on.as_str()] {
-            hasher.update(part.len().to_le_bytes());
-            hasher.update(part);
-        }
-        hasher.update([u8::from(step.reversible)]);
-    }
-    hex(&hasher.finalize())
 }
 
 /// What is seen after a step that had its expected effect.

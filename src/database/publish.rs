@@ -15,11 +15,12 @@ use crate::database::context::{Context, Memory};
 use crate::database::decide::{Decision, State};
 use crate::database::goal::Goal;
 use crate::database::outage::Spans;
-use crate::database::report::{self, clip};
+use crate::database::report;
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};
 use crate::metrics::Of;
 use crate::postgres::Record;
+use crate::report::clip;
 
 /// The API refuses an event's note of more than 1 KiB.
 const NOTE_MAX: usize = 1_000;

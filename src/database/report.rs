@@ -1,7 +1,7 @@
 //! Decision and outcome → status and events. The status says what was observed and when, never what was wished.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{self, Reason, Truth};
 use crate::api::database::{
@@ -18,6 +18,7 @@ use crate::database::seen::{Known, Seen};
 use crate::duration;
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Holder, Record, Server};
+use crate::report::{MESSAGE_MAX, NEXT_MAX, clip, plan_hash, summary, without_request_id};
 use crate::side::Side;
 
 /// While replicating without news the status is refreshed this often, and not more often.
@@ -27,8 +28,6 @@ const HISTORY_MAX: usize = 50;
 const SLOTS_MAX: usize = 8;
 const WORST_MAX: usize = 20;
 const PLAN_MAX: usize = 40;
-const MESSAGE_MAX: usize = 2_000;
-const NEXT_MAX: usize = 256;
 
 /// The status after this decision. `previous` is carried on where it holds memory: history, transition times.
 pub fn status(
@@ -233,38 +232,7 @@ fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
     status
 }
 
-/// A call that AWS refuses again for the same reason has another request id each time.
-fn without_request_id(message: &str) -> String {
-    let parts =
-        message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
-    parts.map_or_else(|| message.to_owned(), |(head, tail)| format!("{head}){tail}"))
-}
-
 type Verdict = (Truth, Reason, String);
-
-fn state_message(state: &State) -> &str {
-    match state {
-        State::Ready { message, .. } | State::Walking { message, .. } | State::Uncertain(message) => message,
-        State::Stalled(blocked) => &blocked.message,
-    }
-}
-
-fn summary(conditions: &mut Vec<Condition>, state: &State, generation: Option<i64>, now: Timestamp) {
-    let (ready, walking, stalled, reason) = match state {
-        State::Ready { reason, .. } => (Truth::True, Truth::False, Truth::False, *reason),
-        State::Walking { reason, .. } => (Truth::False, Truth::True, Truth::False, *reason),
-        State::Stalled(blocked) => (Truth::False, Truth::False, Truth::True, blocked.reason),
-        State::Uncertain(_) => (Truth::Unknown, Truth::True, Truth::False, Reason::Retrying),
-    };
-    let message = clip(state_message(state), MESSAGE_MAX);
-    for (kind, truth) in
-        [(condition::READY, ready), (condition::RECONCILING, walking), (condition::STALLED, stalled)]
-    {
-        // The sentence stands at Ready and at the one that says why it is not.
-        let text = if kind == condition::READY || truth == Truth::True { message.as_str() } else { "" };
-        condition::set(conditions, kind, truth, reason, text, generation, now);
-    }
-}
 
 fn unknown<T>(fact: &Known<T>) -> Option<Verdict> {
     match fact {
@@ -520,20 +488,11 @@ fn planned(goal: &Goal, seen: &Seen, previous: &DatabaseMigrationStatus) -> Opti
         return None;
     }
     steps.truncate(PLAN_MAX);
-    let hash = plan::hash(&steps);
+    let hash = plan_hash(steps.iter().map(|step| (step.action.as_str(), step.on.as_str(), step.reversible)));
     match &previous.plan {
         Some(plan) if plan.hash == hash => Some(plan.clone()),
         _ => Some(PlanStatus { hash, at: Time(seen.now), steps }),
     }
-}
-
-/// At most `max` bytes, cut between characters, with a mark that something is missing.
-pub fn clip(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::api::database::Latch;
+
 /// What was observed, and when; never what was wished.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -100,23 +102,6 @@ pub struct TrafficStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub drift: Option<String>,
-}
-
-/// An attempt that was given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Latch {
-    /// Which attempt.
-    pub attempt: i32,
-    /// Why, in a word.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// Why, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub message: Option<String>,
-    /// When.
-    pub at: Time,
 }
 
 /// How one gate stands.

@@ -16,10 +16,10 @@ use crate::database::context::Memory;
 use crate::database::decide::{Decide, LatchWhy, Move, MoveStep};
 use crate::database::goal::{ConnectionGoal, Goal, Intent};
 use crate::database::observe::{self, Ends};
-use crate::database::report::clip;
 use crate::database::seen::{Seen, Verified};
 use crate::fault::Fault;
 use crate::postgres::{self, Connection, Guard, Holding, Invariant};
+use crate::report::clip;
 use crate::side::Side;
 
 /// Differences that are named in one sentence.

@@ -25,23 +25,6 @@ pub enum Form {
 
 const GIVEN: Holder = Holder::Side(Side::Target);
 
-/// The row that a guarded call looks at, by its side.
-fn side_of(call: &Call) -> Option<Side> {
-    Some(match call.what {
-        What::Fence
-        | What::EndSessions
-        | What::AddLayer
-        | What::Mark
-        | What::Arm(_)
-        | What::Give(_)
-        | What::Unfence
-        | What::TakeBack => Side::Source,
-        What::CreateSlot | What::Freeze | What::Thaw | What::Sequences(_) | What::Open => Side::Target,
-        What::Claim(side, _) | What::DropMoveSlot(side, _) => side,
-        _ => return None,
-    })
-}
-
 /// The resource that a write of the resource was made for.
 pub(super) fn expected(call: &mut Call) -> Option<&mut Object> {
     match &mut call.what {
@@ -112,7 +95,7 @@ impl State {
         }
         let sides = &self.sides;
         self.late.retain(|call| {
-            side_of(call).is_none_or(|side| sides.get(side).row.is_some_and(|row| row.epoch <= call.epoch))
+            call.side().is_none_or(|side| sides.get(side).row.is_some_and(|row| row.epoch <= call.epoch))
         });
     }
 
@@ -148,7 +131,7 @@ impl State {
             What::DeleteResources => return !self.provisioned,
             _ => {}
         }
-        let Some(side) = side_of(call) else { return false };
+        let Some(side) = call.side() else { return false };
         let database = self.sides.get(side);
         let Some(row) = database.row.filter(|row| row.epoch == call.epoch) else { return false };
         let us = row.holder == Holder::Side(side);

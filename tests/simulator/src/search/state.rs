@@ -188,6 +188,25 @@ pub struct Call {
     pub in_outage: bool,
 }
 
+impl Call {
+    /// The side whose row a guarded call asks.
+    pub fn side(&self) -> Option<Side> {
+        Some(match self.what {
+            What::Fence
+            | What::EndSessions
+            | What::AddLayer
+            | What::Mark
+            | What::Arm(_)
+            | What::Give(_)
+            | What::Unfence
+            | What::TakeBack => Side::Source,
+            What::CreateSlot | What::Freeze | What::Thaw | What::Sequences(_) | What::Open => Side::Target,
+            What::Claim(side, _) | What::DropMoveSlot(side, _) => side,
+            _ => return None,
+        })
+    }
+}
+
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]

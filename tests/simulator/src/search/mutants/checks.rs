@@ -14,7 +14,7 @@ pub fn lax(state: &mut State, call: &Call, guard: &Guard, weak: &[Lax]) -> Optio
     for weak in weak {
         match (weak, call.what) {
             (Lax::NoEpoch, _) => {
-                if let Some(row) = side_of(&call).and_then(|side| state.sides.get(side).row)
+                if let Some(row) = call.side().and_then(|side| state.sides.get(side).row)
                     && row.epoch > call.epoch
                     && call.epoch > 0
                 {
@@ -111,23 +111,6 @@ fn bend_row(
     if let Some(row) = row {
         bend(row);
     }
-}
-
-/// The side whose row a guarded call asks.
-fn side_of(call: &Call) -> Option<Side> {
-    Some(match call.what {
-        What::Fence
-        | What::EndSessions
-        | What::AddLayer
-        | What::Mark
-        | What::Arm(_)
-        | What::Give(_)
-        | What::Unfence
-        | What::TakeBack => Side::Source,
-        What::CreateSlot | What::Freeze | What::Thaw | What::Sequences(_) | What::Open => Side::Target,
-        What::Claim(side, _) | What::DropMoveSlot(side, _) => side,
-        _ => return None,
-    })
 }
 
 /// Performs a call as if the row's holder were another one.
