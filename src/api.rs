@@ -6,6 +6,7 @@ pub mod database;
 mod form;
 pub mod schema;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -18,17 +19,19 @@ pub const FINALIZER: &str = "slipway.dev/cleanup";
 /// Owner of the fields that the operator applies.
 pub const FIELD_MANAGER: &str = "slipway";
 
-/// Every CRD, as (file name, YAML). [`application::ApplicationMigration`] is not among them yet: it comes with the code that
-/// serves it, since a resource that nobody looks at would be a promise that nobody keeps.
+/// Every CRD, as (file name, YAML).
 ///
 /// # Errors
 /// When a CRD can't be written as YAML, which a test would find first.
 pub fn all_crds() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
-    let crd = database::DatabaseMigration::crd();
-    let name = format!("{}.yaml", crd.metadata.name.clone().unwrap_or_default());
-    let mut tree = serde_json::json!(crd);
-    unwrap_descriptions(&mut tree);
-    Ok(vec![(name, serde_saphyr::to_string(&tree)?)])
+    let all = [application::ApplicationMigration::crd(), database::DatabaseMigration::crd()];
+    let file = |crd: CustomResourceDefinition| {
+        let name = format!("{}.yaml", crd.metadata.name.clone().unwrap_or_default());
+        let mut tree = serde_json::json!(crd);
+        unwrap_descriptions(&mut tree);
+        Ok((name, serde_saphyr::to_string(&tree)?))
+    };
+    all.into_iter().map(file).collect()
 }
 
 /// Our comments are wrapped for the editor; `kubectl explain` wraps for its own terminal.

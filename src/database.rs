@@ -1,6 +1,7 @@
 //! Reconcile one `DatabaseMigration`: goal, observe, decide, act, report. The pipeline, and nothing else.
 
 pub mod act;
+pub mod applications;
 pub mod context;
 pub mod decide;
 pub mod goal;
@@ -12,6 +13,7 @@ pub mod publish;
 pub mod report;
 pub mod seen;
 pub mod sight;
+pub mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +25,15 @@ use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
 use crate::aws::Account;
 use crate::database::act::Hands;
-use crate::database::context::{Context, Memory, Pace};
+use crate::database::context::Memory;
 use crate::database::decide::{Decision, LookAgain, State, Step};
 use crate::database::goal::Goal;
 use crate::database::observe::Observed;
 use crate::fault::{Blocked, Fault};
 use crate::metrics::Performed;
 use crate::operator::backoff;
+use crate::operator::context::{Context, Pace};
+use crate::operator::objects;
 
 /// Facts that could not be had for a shorter time than this change nothing in the status.
 const UNCERTAIN_FOR: SignedDuration = SignedDuration::from_secs(30);
@@ -49,7 +53,7 @@ pub async fn reconcile(
     now: Timestamp,
 ) -> Result<Duration, Fault> {
     let uid = object.uid().unwrap_or_default();
-    let memory = context.memory(&uid);
+    let memory = context.databases.of(&uid);
     let memory = &mut *memory.lock().await;
     memory.turn_to(object.metadata.generation);
     let goal = match read(object, memory) {
@@ -87,7 +91,7 @@ async fn walk(
     let (mut object, mut goal) = (object.clone(), goal.clone());
     if memory.seen.led > goal.decided.as_ref().map(|decided| decided.epoch) {
         // The watch is behind what this very process wrote.
-        object = act::read(&context.client, &object).await?;
+        object = objects::read(&context.client, &object).await?;
         match read(&object, memory) {
             Ok(parsed) => goal = parsed,
             Err(blocked) => return refuse(&object, context, &blocked, now).await,
@@ -122,7 +126,7 @@ async fn walk(
     }
     let (object, goal) = (&object, &goal);
     if matches!((&decision.step, &outcome), (Some(Step::Release), Ok(()))) {
-        context.forget(&goal.migration.uid);
+        context.databases.forget(&goal.migration.uid);
         context.metrics.forget(&publish::of(goal));
         return Ok(context.pace.rarely);
     }

@@ -30,7 +30,7 @@ pub struct Gate {
 /// By what a gate is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// OK passes, if it was judged after the change.
+    /// OK passes, once it speaks of nothing from before the change.
     Alarm {
         /// Its name.
         name: String,
@@ -202,6 +202,11 @@ impl Judgement {
 /// A database's status is refreshed every 5 minutes without news: what it says is known for a little longer.
 const DATABASE_FRESH_FOR: SignedDuration = SignedDuration::from_mins(6);
 
+/// What happened is published within a minute, and alarms are evaluated each minute.
+const ALARM_LATE: SignedDuration = SignedDuration::from_mins(2);
+/// How far back a composite alarm is taken to look: over those that it is made of, which it does not tell.
+const COMPOSITE_WINDOW: SignedDuration = SignedDuration::from_mins(5);
+
 /// Judges one sample. `since` is when the present weight was on all servers: what was found out before speaks of another
 /// one. It is `None` while a change is under way, and then nothing that rests on traffic can pass.
 pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timestamp) -> Judgement {
@@ -209,7 +214,7 @@ pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timest
         (Rule::Alarm { name }, Sample::Alarm(found)) => match found {
             Err(fault) => Judgement::unknown(fault.message()),
             Ok(None) => Judgement::unknown(format!("there is no alarm {name}")),
-            Ok(Some(state)) => alarm(state, since),
+            Ok(Some(state)) => alarm(state, since, now),
         },
         (Rule::Metric { bound, limit, min_samples, .. }, Sample::Metric { own, source }) => {
             let period = metric_period(gate.interval);
@@ -276,15 +281,28 @@ pub fn judge(gate: &Gate, sample: &Sample, since: Option<Timestamp>, now: Timest
     }
 }
 
-fn alarm(state: &AlarmState, since: Option<Timestamp>) -> Judgement {
+/// An alarm that says OK speaks of the time that it looks back over. It passes once all of that is after the change, and what
+/// happened at its end was published and judged.
+fn alarm(state: &AlarmState, since: Option<Timestamp>, now: Timestamp) -> Judgement {
     match state.value.as_str() {
         "ALARM" => Judgement::fail("ALARM", "the alarm rings"),
-        "OK" => match (since, state.updated_at) {
-            (Some(since), Some(at)) if at >= since => Judgement::pass("OK", "judged after the change"),
-            (_, None) => Judgement::unknown("OK, and CloudWatch does not say since when"),
-            (None, _) => Judgement::unknown("OK, and the weight is still changing"),
-            (Some(_), Some(_)) => Judgement::unknown("OK, and not judged since the weight changed"),
-        },
+        "OK" if state.keeps => Judgement::unknown(
+            "OK, but it treats missing data as ignore, so that this may be old; have it treated as missing",
+        ),
+        "OK" => {
+            let Some(since) = since else {
+                return Judgement::unknown("OK, and the weight is still changing");
+            };
+            let window = state.window.unwrap_or(COMPOSITE_WINDOW).saturating_add(ALARM_LATE);
+            if now.duration_since(since) >= window {
+                Judgement::pass("OK", "judged after the change")
+            } else {
+                let window = duration::format(window);
+                Judgement::unknown(format!(
+                    "OK, and speaks of the time since the weight changed after {window}"
+                ))
+            }
+        }
         "INSUFFICIENT_DATA" => Judgement::unknown("INSUFFICIENT_DATA"),
         _ => Judgement::unknown("a state that Slipway does not know"),
     }

@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 #[allow(missing_docs)]
 pub struct Of {
+    pub kind: &'static str,
     pub namespace: String,
     pub name: String,
 }
@@ -58,12 +59,15 @@ pub struct Metrics {
     pub aws_calls: Family<Call, Counter>,
     /// `slipway_status_writes_total`: statuses written.
     pub status_writes: Counter,
-    /// `slipway_lag_seconds{namespace,name}`: age of the heartbeat on the target; absent while unknown.
+    /// `slipway_lag_seconds{kind,namespace,name}`: age of the heartbeat on the target; absent while unknown.
     pub lag_seconds: Family<Of, Gauge<f64, AtomicU64>>,
-    /// `slipway_ready{namespace,name}`: 1 while the migration is Ready, else 0.
+    /// `slipway_ready{kind,namespace,name}`: 1 while the migration is Ready, else 0.
     pub ready: Family<Of, Gauge>,
-    /// `slipway_stalled{namespace,name}`: 1 while a person must change something, else 0.
+    /// `slipway_stalled{kind,namespace,name}`: 1 while a person must change something, else 0.
     pub stalled: Family<Of, Gauge>,
+    /// `slipway_weight_percent{kind,namespace,name}`: percent of an application's traffic at the target, read back from
+    /// Route 53; absent while unknown.
+    pub weight: Family<Of, Gauge>,
     /// `slipway_leader`: 1 while this process holds the Lease, else 0.
     pub leader: Gauge,
 }
@@ -79,6 +83,7 @@ impl Default for Metrics {
         let lag_seconds = Family::default();
         let ready = Family::default();
         let stalled = Family::default();
+        let weight = Family::default();
         let leader = Gauge::default();
         registry.register("reconciles", "Reconciles by how they ended", reconciles.clone());
         registry.register("reconcile_seconds", "How long a reconcile took", reconcile_seconds.clone());
@@ -88,6 +93,7 @@ impl Default for Metrics {
         registry.register("lag_seconds", "Age of the heartbeat on the target", lag_seconds.clone());
         registry.register("ready", "1 while the migration is Ready", ready.clone());
         registry.register("stalled", "1 while a person must change something", stalled.clone());
+        registry.register("weight_percent", "Percent of the traffic at the target", weight.clone());
         registry.register("leader", "1 while this process holds the Lease", leader.clone());
         Self {
             registry: Arc::new(registry),
@@ -99,6 +105,7 @@ impl Default for Metrics {
             lag_seconds,
             ready,
             stalled,
+            weight,
             leader,
         }
     }
@@ -120,5 +127,6 @@ impl Metrics {
         self.lag_seconds.remove(of);
         self.ready.remove(of);
         self.stalled.remove(of);
+        self.weight.remove(of);
     }
 }

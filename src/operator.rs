@@ -2,9 +2,11 @@
 
 pub mod accounts;
 pub mod backoff;
+pub mod context;
 pub mod health;
 pub mod leader;
 pub mod lease;
+pub mod objects;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -22,14 +24,15 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::api::application::ApplicationMigration;
 use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
-use crate::database;
-use crate::database::context::{Context, Pace};
-use crate::fault::Fault;
+use crate::fault::{Blocked, Fault};
 use crate::metrics::{Metrics, Outcome};
 use crate::permit::{Leadership, Term};
+use crate::{application, database};
 use accounts::Accounts;
+use context::{Context, Pace};
 use health::Readiness;
 use leader::{Candidate, Election, Standing};
 
@@ -46,7 +49,7 @@ const CONCURRENCY: u16 = 8;
 /// A change of the same object within this time is looked at once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-type Guarded = DeserializeGuard<DatabaseMigration>;
+type Guarded<K> = DeserializeGuard<K>;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -188,20 +191,34 @@ async fn act(
         Recorder::new(client.clone(), reporter),
         settings.pace,
     ));
-    let migrations = Api::<Guarded>::all(client);
-    let controller = Controller::new(migrations, watcher::Config::default());
-    tokio::spawn(become_ready(controller.store(), readiness));
-    let store = controller.store();
+    let databases = Controller::new(Api::<Guarded<DatabaseMigration>>::all(client.clone()), config());
+    let applications = Controller::new(Api::<Guarded<ApplicationMigration>>::all(client), config());
+    tokio::spawn(become_ready(databases.store(), applications.store(), readiness));
+    let store = databases.store();
     context.watch(Box::new(move |known| {
-        let name =
-            ObjectRef::<Guarded>::new(&known.name_any()).within(&known.namespace().unwrap_or_default());
+        let name = ObjectRef::<Guarded<DatabaseMigration>>::new(&known.name_any())
+            .within(&known.namespace().unwrap_or_default());
         let found = store.get(&name)?;
         found.0.as_ref().ok().cloned()
     }));
+    let stop = stop.shared();
+    tokio::join!(drive(databases, &context, stop.clone()), drive(applications, &context, stop));
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default()
+}
+
+/// Calls reconcile for each object of one kind.
+async fn drive<K: Served>(
+    controller: Controller<Guarded<K>>,
+    context: &Arc<Context>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
     controller
         .with_config(kube::runtime::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .graceful_shutdown_on(stop)
-        .run(|object, context| Box::pin(guard(object, context)), after_failure, context)
+        .run(|object, context| Box::pin(guard(object, context)), after_failure, Arc::clone(context))
         .for_each(|result| async move {
             if let Err(error) = result {
                 tracing::debug!(%error, "reconcile");
@@ -210,12 +227,53 @@ async fn act(
         .await;
 }
 
+/// A kind that is looked after.
+trait Served: objects::Kind + Send + 'static {
+    /// One look at an object, and what follows from it.
+    fn reconcile(
+        object: &Self,
+        context: &Arc<Context>,
+    ) -> impl Future<Output = Result<Duration, Fault>> + Send;
+
+    /// Says in its status that a person must act.
+    fn refused(
+        object: &Self,
+        context: &Context,
+        blocked: &Blocked,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+impl Served for DatabaseMigration {
+    async fn reconcile(object: &Self, context: &Arc<Context>) -> Result<Duration, Fault> {
+        Box::pin(database::reconcile(object, context, Timestamp::now())).await
+    }
+
+    async fn refused(object: &Self, context: &Context, blocked: &Blocked) -> Result<(), Fault> {
+        database::publish::refused(object, context, blocked, Timestamp::now()).await
+    }
+}
+
+impl Served for ApplicationMigration {
+    async fn reconcile(object: &Self, context: &Arc<Context>) -> Result<Duration, Fault> {
+        Box::pin(application::reconcile(object, context)).await
+    }
+
+    async fn refused(object: &Self, context: &Context, blocked: &Blocked) -> Result<(), Fault> {
+        application::publish::refused(object, context, blocked, Timestamp::now()).await
+    }
+}
+
 /// The store wakes only the last of those who wait for it (one waker in kube-runtime's `DelayedInit`), and the controller
 /// waits, too: so this asks again each second.
-async fn become_ready(store: reflector::Store<Guarded>, readiness: Readiness) {
+async fn become_ready(
+    databases: reflector::Store<Guarded<DatabaseMigration>>,
+    applications: reflector::Store<Guarded<ApplicationMigration>>,
+    readiness: Readiness,
+) {
     loop {
-        match tokio::time::timeout(Duration::from_secs(1), store.wait_until_ready()).await {
-            Ok(Ok(())) => break,
+        let both = futures::future::try_join(databases.wait_until_ready(), applications.wait_until_ready());
+        match tokio::time::timeout(Duration::from_secs(1), both).await {
+            Ok(Ok(_)) => break,
             Ok(Err(_)) => return,
             Err(_) => {}
         }
@@ -225,7 +283,7 @@ async fn become_ready(store: reflector::Store<Guarded>, readiness: Readiness) {
 }
 
 /// One reconcile, fenced in: a malformed object, a hang or a panic of one migration never stops the others.
-async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fault> {
+async fn guard<K: Served>(object: Arc<Guarded<K>>, context: Arc<Context>) -> Result<Action, Fault> {
     let migration = match &object.0 {
         Ok(migration) => migration,
         Err(error) => {
@@ -233,12 +291,12 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
             let name = object.name_any();
             tracing::error!(name, error, "the object does not fit its CRD; waiting for it to change");
             count(&context, "malformed");
-            database::publish::malformed(&object.object_ref(&()), &context, &error).await;
+            objects::malformed(&object.object_ref(&()), &context, &error).await;
             return Ok(Action::await_change());
         }
     };
     let started = tokio::time::Instant::now();
-    let work = AssertUnwindSafe(database::reconcile(migration, &context, Timestamp::now())).catch_unwind();
+    let work = AssertUnwindSafe(K::reconcile(migration, &context)).catch_unwind();
     let result = match tokio::time::timeout(RECONCILE_MAX, Box::pin(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Fault::Bug("a reconcile panicked; the log has the place".to_owned())),
@@ -253,13 +311,13 @@ async fn guard(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fa
         Err(fault) => {
             count(&context, fault.class());
             if matches!(fault, Fault::Bug(_)) {
-                let blocked = crate::fault::Blocked::new(
+                let blocked = Blocked::new(
                     Reason::InternalError,
                     fault.message(),
                     "This is an error in Slipway: please report it with the operator's log",
                 );
                 // A bug is told, too; if that can't be written either, the log has it.
-                let told = database::publish::refused(migration, &context, &blocked, Timestamp::now()).await;
+                let told = K::refused(migration, &context, &blocked).await;
                 tracing::error!(
                     migration = migration.name_any(),
                     fault = fault.message(),
@@ -293,7 +351,7 @@ fn count(context: &Context, outcome: &'static str) {
 
 /// Only what could not be reported ends here.
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
-fn after_failure(object: Arc<Guarded>, fault: &Fault, _: Arc<Context>) -> Action {
+fn after_failure<K: Served>(object: Arc<Guarded<K>>, fault: &Fault, _: Arc<Context>) -> Action {
     tracing::warn!(name = object.name_any(), class = fault.class(), fault = fault.message(), "not reported");
     match fault {
         Fault::Wait(_) | Fault::Unknown(_) => Action::requeue(Duration::from_millis(500)),

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 mod acl;
+mod ask;
 mod connect;
 mod failure;
 mod fence;
@@ -25,6 +26,7 @@ mod tls;
 mod token;
 mod verify;
 
+pub use ask::ask;
 pub use connect::{ConnectSpec, Connection, Whose};
 pub use fence::{add_layer, end_sessions, fence, fence_target, unfence};
 pub use freeze::{freeze, thaw};

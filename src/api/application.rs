@@ -183,7 +183,7 @@ pub struct Source {
     #[serde(default, rename = "ipv4Addresses", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8), inner(length(max = 15), regex(pattern = form::IPV4)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(a, !a.matches('^(0|127|169[.]254|22[4-9]|2[3-5][0-9])([.][0-9]+)+$'))").message("spec.source.ipv4Addresses: loopback, link-local, multicast and metadata addresses are refused; use the application's own"))]
+    #[x_kube(validation = Rule::new("self.all(a, !a.matches('^(0|169[.]254|22[4-9]|2[3-5][0-9])([.][0-9]+)+$'))").message("spec.source.ipv4Addresses: link-local, multicast and metadata addresses are refused; use the application's own"))]
     pub ipv4_addresses: Option<Vec<String>>,
     /// The host name that the name leads to today; the record is then of type CNAME, which a zone's own name can't have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,15 +194,15 @@ pub struct Source {
     pub health_check: HealthCheck,
 }
 
-/// How health is seen: a GET from the operator, answered with 2xx or 3xx. The same on both sides, where `port` is the
-/// source's; the target is asked through its load balancer.
+/// How health is seen: a GET from the operator, answered with 2xx or 3xx. The same on both sides, as clients ask them, since
+/// a name leads to addresses and not to ports; the target is asked through its load balancer.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
     /// HTTPS is verified against the machine's certificate authorities, for the record's name.
     #[serde(default)]
     pub protocol: Protocol,
-    /// TCP port.
+    /// TCP port that clients use, on either side.
     #[serde(default = "https_port")]
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,

@@ -81,6 +81,13 @@ pub struct DatabaseMigrationSpec {
     #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z0-9]([a-z0-9]|-[a-z0-9])*$"))]
     pub environment_suffix: String,
 
+    /// Every `ApplicationMigration` of this namespace that writes to this database; each names this one in
+    /// spec.database.migrationRef. One that is missing, or that is not listed, blocks the cutover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = form::OBJECT_NAME)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub applications: Vec<String>,
+
     /// The database that is carried away, as it is today.
     pub source: Source,
 
@@ -406,6 +413,10 @@ pub struct Invariant {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cutover {
+    /// Which comes first; said here and nowhere else. `TrafficFirst`: the writer moves once every one of spec.applications is
+    /// Shifted. `DatabaseFirst`: they wait with all traffic at the source until the target is the writer.
+    #[serde(default)]
+    pub order: Order,
     /// The cutover begins only while the target is not further behind than this, as 5s.
     #[serde(default = "max_lag")]
     #[schemars(length(max = 16), regex(pattern = form::DURATION))]
@@ -429,6 +440,7 @@ pub struct Cutover {
 impl Default for Cutover {
     fn default() -> Self {
         Self {
+            order: Order::default(),
             max_lag: max_lag(),
             max_write_outage: max_write_outage(),
             not_before: None,
@@ -444,6 +456,16 @@ fn max_lag() -> String {
 
 fn max_write_outage() -> String {
     "60s".to_owned()
+}
+
+/// Which comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// All traffic, then the writer.
+    #[default]
+    TrafficFirst,
+    /// The writer, then the traffic.
+    DatabaseFirst,
 }
 
 /// How applications find the writer.

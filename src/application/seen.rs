@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::database::DatabaseMigration;
+use crate::api::database::{DatabaseMigration, Order};
 use crate::aws::balancer::{Balancer, Target, TargetGroup};
 use crate::aws::cloudwatch::{Dashboard, SeenAlarm};
 use crate::aws::ecs::Service;
@@ -48,20 +48,10 @@ pub struct Seen {
     pub gates: BTreeMap<String, Track>,
 }
 
-/// Which comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// All traffic, then the writer.
-    #[default]
-    TrafficFirst,
-    /// The writer, then the traffic.
-    DatabaseFirst,
-}
-
 /// What a `DatabaseMigration` says of itself, and what its writer shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatabaseSeen {
-    /// It names this application, or does not say which applications there are.
+    /// Its spec.applications names this application.
     pub lists_us: bool,
     /// Which comes first.
     pub order: Order,
@@ -81,23 +71,27 @@ pub struct DatabaseSeen {
     pub sessions: Known<Vec<IpAddr>>,
 }
 
-/// What a status says is of now for this long: it is refreshed every 5 minutes.
+/// What a status says is of now for this long: while the target follows the source it is refreshed every 5 minutes.
 const FRESH_FOR: SignedDuration = SignedDuration::from_mins(6);
 
 impl DatabaseSeen {
-    /// What the status of a `DatabaseMigration` says. At rest it is not refreshed: then it is of now as long as it speaks of
-    /// the present spec and says Ready.
-    pub fn read(object: &DatabaseMigration, sessions: Known<Vec<IpAddr>>, now: Timestamp) -> Self {
+    /// What a `DatabaseMigration` says of itself to the application of this name. At rest its status is not refreshed: then it
+    /// is of now as long as it speaks of the present spec. A move of the writer is written there before it begins.
+    pub fn read(
+        object: &DatabaseMigration,
+        application: &str,
+        sessions: Known<Vec<IpAddr>>,
+        now: Timestamp,
+    ) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let recent = status.observed_at.as_ref().is_some_and(|at| now.duration_since(at.0) <= FRESH_FOR);
-        let current = status.observed_generation == object.metadata.generation
-            && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let current = status.observed_generation == object.metadata.generation;
         let writer_word = status.writer.unwrap_or_else(|| "Unknown".to_owned());
         let replication = status.replication.unwrap_or_default();
         let lag = replication.lag.as_deref().and_then(duration::parse);
         Self {
-            lists_us: true,
-            order: Order::TrafficFirst,
+            lists_us: object.spec.applications.iter().any(|name| name == application),
+            order: object.spec.cutover.order,
             phase: status.phase.unwrap_or_default(),
             writer: match writer_word.as_str() {
                 "Source" => Some(Side::Source),

@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, Run};
-use crate::database::context::Pace;
 use crate::operator::accounts::Accounts;
+use crate::operator::context::Pace;
 use crate::operator::leader::{self, Candidate};
 use crate::operator::lease::Timing;
 use crate::operator::{self, Settings};

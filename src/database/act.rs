@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::api::{Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use crate::api::condition::Reason;
+use crate::api::FIELD_MANAGER;
 use crate::api::database::{DatabaseMigration, TableSelector};
-use crate::api::{FIELD_MANAGER, FINALIZER};
 use crate::aws::Aws;
 use crate::aws::dms::settings::{table_mappings, task_settings};
 use crate::aws::dms::{NewInstance, NewTask};
@@ -23,11 +22,12 @@ use crate::database::material::Material;
 use crate::database::observe::{self, Means};
 use crate::database::seen::{AwsSeen, Seen};
 use crate::fault::Fault;
+use crate::operator::objects;
 use crate::permit::Permit;
 use crate::postgres::{self, Connection, TableKind};
 use crate::side::Side;
 
-pub use moving::{decision, given_up, moving, read, record};
+pub use moving::{decision, given_up, moving, record};
 
 /// How long a heartbeat is waited for on the target before its lag is taken from the one before.
 pub const BEAT_WAIT: Duration = Duration::from_secs(3);
@@ -58,7 +58,7 @@ pub async fn act(
     memory.seen.begins(step, seen.now);
     match step {
         Step::Claim => claim(hands, object, seen.now).await,
-        Step::Release => release(hands, object).await,
+        Step::Release => objects::release(hands.client, hands.permit, object).await,
         Step::Decide(decide) => record(hands, object, goal, memory, decide).await.map(|_| ()),
         Step::Latch(why) => moving::record_latch(hands, object, goal, why).await,
         Step::Move(step) => {
@@ -97,64 +97,15 @@ pub async fn act(
 /// The intent, before the first effect: the finalizer first, then the status that forbids going back to Plan. Both carry
 /// the resourceVersion, so that a goal that changed since is looked at again first.
 async fn claim(hands: &Hands<'_>, object: &DatabaseMigration, now: Timestamp) -> Result<(), Fault> {
-    let api = api(hands.client, object);
-    let name = object.name_any();
-    let mut version = object.resource_version();
-    if !object.finalizers().iter().any(|f| f == FINALIZER) {
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.push(FINALIZER.to_owned());
-        let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
-        hands.permit.check("adding the finalizer")?;
-        let patched = api
-            .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .map_err(|error| kubernetes("adding the finalizer", &error))?;
-        version = patched.resource_version();
-    }
+    let version = objects::hold(hands.client, hands.permit, object).await?;
     let patch = json!({"metadata": {"resourceVersion": version}, "status": {"provisionedAt": Time(now)}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     hands.permit.check("recording status.provisionedAt")?;
-    api.patch_status(&name, &params, &Patch::Merge(patch))
+    objects::api(hands.client, object)
+        .patch_status(&object.name_any(), &params, &Patch::Merge(patch))
         .await
-        .map_err(|error| kubernetes("recording status.provisionedAt", &error))?;
+        .map_err(|error| objects::kubernetes("recording status.provisionedAt", &error))?;
     Ok(())
-}
-
-async fn release(hands: &Hands<'_>, object: &DatabaseMigration) -> Result<(), Fault> {
-    let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != FINALIZER).collect();
-    let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
-    hands.permit.check("removing the finalizer")?;
-    match api(hands.client, object)
-        .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(kubernetes("removing the finalizer", &error)),
-    }
-}
-
-fn api(client: &Client, object: &DatabaseMigration) -> Api<DatabaseMigration> {
-    Api::namespaced(client.clone(), object.meta().namespace.as_deref().unwrap_or_default())
-}
-
-/// What a failed call to Kubernetes means.
-pub fn kubernetes(doing: &str, error: &kube::Error) -> Fault {
-    match error {
-        kube::Error::Api(status) if status.is_conflict() => {
-            Fault::Wait(format!("{doing}: the resource changed meanwhile"))
-        }
-        kube::Error::Api(status) if status.is_not_found() => Fault::Wait(format!("{doing}: it is gone")),
-        kube::Error::Api(status) if status.is_forbidden() => Fault::blocked(
-            Reason::AccessDenied,
-            format_args!("{doing}: the operator may not"),
-            "Install the chart's roles of this version",
-        ),
-        kube::Error::Api(status) => {
-            Fault::Again(format!("{doing} failed: {} ({})", status.reason, status.code))
-        }
-        _ => Fault::Unknown(format!("{doing}: the API server did not answer")),
-    }
 }
 
 async fn database(hands: &Hands<'_>, goal: &Goal, memory: &mut Memory, step: &Step) -> Result<(), Fault> {

@@ -35,6 +35,8 @@ pub struct Goal {
     pub claimed: bool,
     /// The names of everything made for it.
     pub names: Names,
+    /// The applications that write to it.
+    pub applications: Vec<String>,
     /// The two databases.
     pub sides: Sides<SideGoal>,
     /// The tables to carry.
@@ -330,6 +332,7 @@ impl Goal {
             latch: writer::latch(object.status.as_ref()),
             decided: writer::decided(object.status.as_ref()),
             cutover: writer::cutover(spec, invalid)?,
+            applications: spec.applications.clone(),
         })
     }
 

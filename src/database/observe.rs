@@ -10,6 +10,7 @@ use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
 use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws};
+use crate::database::applications;
 use crate::database::context::{Held, Memory, Opened};
 use crate::database::goal::{Address, ConnectionGoal, Goal, due};
 use crate::database::material::{self, Login, Material};
@@ -98,6 +99,10 @@ pub async fn look(
         }
     }
     let precheck = precheck(goal, &database, &means).await;
+    let applications = match precheck.source {
+        Some(_) => Some(applications::read(client, goal).await),
+        None => None,
+    };
     let secret = match &goal.cutover.connection {
         Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
             Some(secret(aws, arn, &mut memory.secret, now).await)
@@ -123,6 +128,7 @@ pub async fn look(
         database,
         standing,
         precheck,
+        applications,
         secret,
         replication_login,
         aws: sight,
@@ -173,7 +179,7 @@ async fn material(
     read
 }
 
-async fn address(
+pub(super) async fn address(
     aws: &Aws,
     address: &Address,
     kept: &mut Kept<(String, u16)>,
@@ -222,7 +228,7 @@ async fn session(
 }
 
 /// The open session of a side: the one that is held, else the second one that a move holds, else a new one.
-async fn connection(
+pub(super) async fn connection(
     goal: &Goal,
     side: Side,
     material: &Material,
@@ -337,8 +343,15 @@ pub async fn ends(client: &Client, aws: &Aws, goal: &Goal, memory: &mut Memory, 
     ends
 }
 
-/// Looks at both databases at once, and at nothing else: what a move needs while applications wait.
-pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: Timestamp) -> Observed {
+/// Looks at both databases at once, and at nothing else: what a move needs while applications wait. Before the fence nobody
+/// waits, and it looks at the applications, too.
+pub async fn look_at_sides(
+    client: &Client,
+    goal: &Goal,
+    memory: &mut Memory,
+    ends: &Ends,
+    now: Timestamp,
+) -> Observed {
     let fence_id = memory.fence_id.clone();
     let ask = async |side: Side, first: &mut Held, second: &mut Held| -> Known<(Arc<Connection>, Standing)> {
         let (material, address) = ends.get(side).as_ref().map_err(Clone::clone)?;
@@ -372,9 +385,13 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
     let old = Direction::FORWARD.from;
     let mut standing = Sides { source: Some(source), target: Some(target) };
     memory.seen.looked(&mut memory.fence_id, &mut standing);
-    let mut precheck = Sides::default();
+    let (mut precheck, mut applications) = (Sides::default(), None);
     let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));
     if open {
+        applications =
+            Some(tokio::time::timeout(LOOK_WITHIN, applications::read(client, goal)).await.unwrap_or_else(
+                |_| Err(Fault::Again("the API server did not say which applications there are".to_owned())),
+            ));
         for side in Side::BOTH {
             if let (Some(session), Ok((material, _))) = (means.sessions.get(side), ends.get(side)) {
                 *precheck.get_mut(side) = Some(postgres::precheck(session, &whole(goal, material)).await);
@@ -386,7 +403,7 @@ pub async fn look_at_sides(goal: &Goal, memory: &mut Memory, ends: &Ends, now: T
         known.map(|(material, address)| (material.seen(), address.clone()))
     };
     let reach = Sides { source: reach(Side::Source), target: reach(Side::Target) };
-    let seen = Seen::within_a_move(now, reach, standing, precheck, memory.seen.clone());
+    let seen = Seen::within_a_move(now, reach, standing, precheck, applications, memory.seen.clone());
     Observed { seen, means }
 }
 

@@ -11,12 +11,14 @@ use tokio::time::Instant;
 use crate::api::database::DatabaseMigration;
 use crate::aws::Aws;
 use crate::database::act::{self, Hands};
-use crate::database::context::{Context, Memory};
+use crate::database::context::Memory;
 use crate::database::decide::{self, Decide, Decision, LookAgain, MoveStep, Stage, State, Step};
 use crate::database::goal::Goal;
 use crate::database::seen::Seen;
 use crate::database::{observe, publish};
 use crate::fault::Fault;
+use crate::operator::context::Context;
+use crate::operator::objects;
 
 /// Between two looks while something takes milliseconds.
 pub const POLL: Duration = Duration::from_millis(10);
@@ -109,7 +111,7 @@ pub async fn run(
     observe::hold_spares(goal, memory, &ends).await;
     while goal.is_moving() {
         turn_to_newest(context, object, goal);
-        let observed = observe::look_at_sides(goal, memory, &ends, Timestamp::now()).await;
+        let observed = observe::look_at_sides(&context.client, goal, memory, &ends, Timestamp::now()).await;
         let decision = decide::decide(goal, &observed.seen);
         if decision.look_again != LookAgain::AtOnce {
             break;
@@ -205,7 +207,7 @@ fn turn_to(object: &DatabaseMigration, goal: &mut Goal) {
 
 /// After a conflict: somebody wrote to the resource, and what we know of it is old.
 async fn refresh(context: &Context, object: &mut DatabaseMigration, goal: &mut Goal) {
-    let read = tokio::time::timeout(RECORD_WITHIN, act::read(&context.client, object)).await;
+    let read = tokio::time::timeout(RECORD_WITHIN, objects::read(&context.client, object)).await;
     if let Ok(Ok(read)) = read {
         *object = read;
         turn_to(object, goal);

@@ -1,17 +1,11 @@
 //! Write the report: the status by server-side apply, events on transitions, gauges.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
 
-use crate::api::FIELD_MANAGER;
-use crate::api::condition::{READY, Reason, STALLED};
 use crate::api::database::{DatabaseMigration, DatabaseMigrationStatus};
-use crate::database::act::kubernetes;
-use crate::database::context::{Context, Memory};
+use crate::database::context::Memory;
 use crate::database::decide::{Decision, State};
 use crate::database::goal::Goal;
 use crate::database::outage::Spans;
@@ -19,13 +13,9 @@ use crate::database::report;
 use crate::database::seen::Seen;
 use crate::fault::{Blocked, Fault};
 use crate::metrics::Of;
+use crate::operator::context::Context;
+use crate::operator::objects::{self, Told};
 use crate::postgres::Record;
-use crate::report::clip;
-
-/// The API refuses an event's note of more than 1 KiB.
-const NOTE_MAX: usize = 1_000;
-/// And an action of more than 128 characters.
-const ACTION_MAX: usize = 120;
 
 /// Writes the status if it says something new or is due, tells events, sets gauges.
 pub async fn publish(
@@ -81,16 +71,6 @@ pub async fn refused(
     if report::is_news(previous, &status) { write(object, context, previous, &status).await } else { Ok(()) }
 }
 
-/// Says in an event that an object can't be read at all. Its status is left alone: it could not be read either, and what
-/// was decided stands there.
-pub async fn malformed(object: &ObjectReference, context: &Context, error: &str) {
-    let note = format!(
-        "The resource does not fit the CRD and is left alone: {error}. Correct it, or apply the CRD of this version and then the resource again"
-    );
-    let reason = Reason::InvalidSpec.as_str();
-    tell(object, context, EventType::Warning, reason, "Observed", &note).await;
-}
-
 /// Tells that a step was performed. The object is the action, because events with the same reason and action are folded
 /// into one, and only the first one's note is kept.
 pub async fn note(object: &DatabaseMigration, context: &Context, action: &str, on: &str, words: &str) {
@@ -99,7 +79,11 @@ pub async fn note(object: &DatabaseMigration, context: &Context, action: &str, o
 
 /// The migration as a metric's label.
 pub fn of(goal: &Goal) -> Of {
-    Of { namespace: goal.migration.namespace.clone(), name: goal.migration.name.clone() }
+    Of {
+        kind: "DatabaseMigration",
+        namespace: goal.migration.namespace.clone(),
+        name: goal.migration.name.clone(),
+    }
 }
 
 async fn write(
@@ -108,53 +92,20 @@ async fn write(
     previous: &DatabaseMigrationStatus,
     status: &DatabaseMigrationStatus,
 ) -> Result<(), Fault> {
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    let api = Api::<DatabaseMigration>::namespaced(context.client.clone(), namespace);
-    // With the resourceVersion: a status made from an older object must not overwrite a newer one's memory.
-    let patch = json!({
-        "apiVersion": DatabaseMigration::api_version(&()),
-        "kind": DatabaseMigration::kind(&()),
-        "metadata": {"resourceVersion": object.resource_version()},
-        "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    context.leadership.permit().check("writing the status")?;
-    api.patch_status(&object.name_any(), &params, &Patch::Apply(patch))
-        .await
-        .map_err(|error| kubernetes("writing the status", &error))?;
+    let permit = context.leadership.permit();
+    let version = object.resource_version();
+    objects::write_status(&context.client, &permit, object, version, status, "writing the status").await?;
     context.metrics.status_writes.inc();
-    transitions(object, context, previous, status).await;
+    objects::transitions(&object.object_ref(&()), context, &told(previous), &told(status)).await;
     Ok(())
 }
 
-/// Events for what changed: the phase, and the word under Stalled or Ready.
-async fn transitions(
-    object: &DatabaseMigration,
-    context: &Context,
-    old: &DatabaseMigrationStatus,
-    new: &DatabaseMigrationStatus,
-) {
-    if old.phase != new.phase
-        && let Some(entry) = new.history.last()
-    {
-        let text = entry.evidence.clone().unwrap_or_default();
-        send(object, context, EventType::Normal, &entry.phase, "PhaseChanged", &text).await;
-    }
-    for (kind, type_) in [(STALLED, EventType::Warning), (READY, EventType::Normal)] {
-        let is_true = |status: &DatabaseMigrationStatus| {
-            status
-                .conditions
-                .iter()
-                .find(|c| c.type_ == kind && c.status == "True")
-                .map(|c| (c.reason.clone(), c.message.clone()))
-        };
-        let (before, after) = (is_true(old), is_true(new));
-        if let Some((reason, message)) = &after
-            && before.as_ref().map(|(reason, _)| reason) != Some(reason)
-        {
-            let word = if kind == READY { "Ready" } else { reason.as_str() };
-            send(object, context, type_, word, reason, message).await;
-        }
+fn told(status: &DatabaseMigrationStatus) -> Told<'_> {
+    let entered = status.history.last();
+    Told {
+        phase: status.phase.as_deref(),
+        entered: entered.map(|entry| (entry.phase.as_str(), entry.evidence.as_deref().unwrap_or_default())),
+        conditions: &status.conditions,
     }
 }
 
@@ -209,29 +160,5 @@ async fn send(
     action: &str,
     note: &str,
 ) {
-    tell(&object.object_ref(&()), context, type_, reason, action, note).await;
-}
-
-async fn tell(
-    object: &ObjectReference,
-    context: &Context,
-    type_: EventType,
-    reason: &str,
-    action: &str,
-    note: &str,
-) {
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(clip(note, NOTE_MAX)),
-        action: clip(action, ACTION_MAX),
-        secondary: None,
-    };
-    if let Err(fault) = context.leadership.permit().check("sending an event") {
-        return tracing::debug!(%fault, reason, "event not sent");
-    }
-    // An event is a courtesy: the status says the same.
-    if let Err(error) = context.recorder.publish(&event, object).await {
-        tracing::debug!(%error, reason, "event not sent");
-    }
+    objects::tell(&object.object_ref(&()), context, type_, reason, action, note).await;
 }

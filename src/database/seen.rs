@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
 use crate::aws::secrets::Place;
+use crate::database::applications::ApplicationSeen;
 use crate::database::decide::{self, Move, MoveStep, Step};
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Holder, Lag, PreCheck, Server, Standing};
@@ -30,6 +31,8 @@ pub struct Seen {
     pub standing: Sides<Option<Known<Standing>>>,
     /// What could be in the way of a fence; asked only before one.
     pub precheck: Sides<Option<Known<PreCheck>>>,
+    /// The applications that name this database; asked only before a fence.
+    pub applications: Option<Known<Vec<ApplicationSeen>>>,
     /// Where the applications' secret points, if there is one; asked only before a move.
     pub secret: Option<Known<Option<Place>>>,
     /// Whether the role that DMS uses can log in, tried by the operator itself.
@@ -50,6 +53,7 @@ impl Seen {
         reach: Reach,
         standing: Sides<Option<Known<Standing>>>,
         precheck: Sides<Option<Known<PreCheck>>>,
+        applications: Option<Known<Vec<ApplicationSeen>>>,
         memory: MemorySeen,
     ) -> Self {
         fn split<M, A>(known: Known<(M, A)>) -> (Known<M>, Known<A>) {
@@ -68,6 +72,7 @@ impl Seen {
             database: Sides { source: Err(not_asked()), target: Err(not_asked()) },
             standing,
             precheck,
+            applications,
             secret: None,
             replication_login: Sides { source: Ok(()), target: Ok(()) },
             aws: Err(not_asked()),

@@ -35,6 +35,12 @@ impl<T: Clone> Kept<T> {
         self.0.as_ref().filter(|(at, _)| !due(Some(*at), LOOK_AGAIN_EVERY, now)).map(|(_, fact)| fact.clone())
     }
 
+    /// The fact, if it is younger than `age`.
+    pub fn younger(&self, age: SignedDuration, now: Timestamp) -> Option<T> {
+        let found = self.0.as_ref().filter(|(at, _)| !due(Some(*at), age, now) && *at <= now);
+        found.map(|(_, fact)| fact.clone())
+    }
+
     /// The fact, however old.
     pub fn latest(&self) -> Option<T> {
         self.0.as_ref().map(|(_, fact)| fact.clone())

@@ -51,31 +51,33 @@ fn point(at_seconds: i64, value: f64, samples: f64) -> Result<Option<Datapoint>,
 }
 
 #[test]
-fn an_alarm_passes_only_at_ok_judged_after_the_change() {
+fn an_alarm_passes_only_at_ok_that_speaks_of_nothing_before_the_change() {
     let rule = || Rule::Alarm { name: "a".into() };
-    let state = |value: &str, updated: Option<i64>| {
-        Sample::Alarm(Ok(Some(AlarmState {
-            name: "a".into(),
-            value: value.into(),
-            updated_at: updated.map(at),
-        })))
+    let state = |value: &str, window: Option<i64>, keeps| {
+        let window = window.map(SignedDuration::from_secs);
+        Sample::Alarm(Ok(Some(AlarmState { name: "a".into(), value: value.into(), window, keeps })))
     };
-    for (value, updated, expected) in [
-        ("OK", Some(1), Verdict::Pass),
-        ("OK", Some(SINCE), Verdict::Pass),
-        ("OK", Some(-1), Verdict::Unknown),
-        ("OK", None, Verdict::Unknown),
-        ("ALARM", Some(1), Verdict::Fail),
-        ("ALARM", Some(-1), Verdict::Fail),
-        ("ALARM", None, Verdict::Fail),
-        ("INSUFFICIENT_DATA", Some(1), Verdict::Unknown),
-        ("ok", Some(1), Verdict::Unknown),
-        ("", Some(1), Verdict::Unknown),
+    // It is five minutes later, and what happens is published and judged within two.
+    for (value, window, keeps, expected) in [
+        ("OK", Some(60), false, Verdict::Pass),
+        ("OK", Some(180), false, Verdict::Pass),
+        ("OK", Some(181), false, Verdict::Unknown),
+        ("OK", None, false, Verdict::Unknown),
+        ("OK", Some(60), true, Verdict::Unknown),
+        ("ALARM", Some(60), false, Verdict::Fail),
+        ("ALARM", Some(900), true, Verdict::Fail),
+        ("ALARM", None, false, Verdict::Fail),
+        ("INSUFFICIENT_DATA", Some(60), false, Verdict::Unknown),
+        ("ok", Some(60), false, Verdict::Unknown),
+        ("", Some(60), false, Verdict::Unknown),
     ] {
-        assert_eq!(verdict(rule(), &state(value, updated)), expected, "{value} {updated:?}");
-        let changing = judge(&gate(rule()), &state(value, updated), None, at(NOW)).verdict;
+        let sample = state(value, window, keeps);
+        assert_eq!(verdict(rule(), &sample), expected, "{value} {window:?} {keeps}");
+        let changing = judge(&gate(rule()), &sample, None, at(NOW)).verdict;
         assert_eq!(changing, if value == "ALARM" { Verdict::Fail } else { Verdict::Unknown });
     }
+    let composite = state("OK", None, false);
+    assert_eq!(judge(&gate(rule()), &composite, Some(at(SINCE)), at(420)).verdict, Verdict::Pass);
     assert_eq!(verdict(rule(), &Sample::Alarm(Ok(None))), Verdict::Unknown);
 }
 

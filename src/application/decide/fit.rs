@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use crate::api::database::Order;
 use crate::application::goal::{DatabaseGoal, Goal};
-use crate::application::seen::{DatabaseSeen, Order, Seen};
+use crate::application::seen::{DatabaseSeen, Seen};
 use crate::aws::balancer::{Target, TargetHealth};
 use crate::aws::ecs::Service;
 use crate::database::seen::Known;

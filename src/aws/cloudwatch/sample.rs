@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudwatch::types::{
-    AlarmType, Dimension, Metric as WireMetric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy,
-    StateValue, StatusCode,
+    AlarmType, Dimension, Metric as WireMetric, MetricAlarm, MetricDataQuery, MetricDataResult, MetricStat,
+    ScanBy, StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
 use jiff::{SignedDuration, Timestamp};
@@ -43,19 +43,37 @@ impl CloudWatch {
                 },
                 |page| {
                     let metric = page.metric_alarms.unwrap_or_default().into_iter();
-                    let metric =
-                        metric.map(|seen| (seen.alarm_name, seen.state_value, seen.state_updated_timestamp));
+                    let metric = metric.map(|seen| AlarmState {
+                        window: window(&seen),
+                        keeps: seen.treat_missing_data.as_deref() == Some("ignore"),
+                        ..state(seen.alarm_name, seen.state_value)
+                    });
                     let composite = page.composite_alarms.unwrap_or_default().into_iter();
-                    let composite = composite
-                        .map(|seen| (seen.alarm_name, seen.state_value, seen.state_updated_timestamp));
+                    let composite = composite.map(|seen| state(seen.alarm_name, seen.state_value));
                     (Some(metric.chain(composite).collect()), page.next_token)
                 },
             )
             .await?;
-            let found = found.into_iter().map(|(name, value, updated)| state(name, value, updated));
-            states.extend(found.filter(|state| names.contains(&state.name)));
+            states.extend(found.into_iter().filter(|state: &AlarmState| names.contains(&state.name)));
         }
         Ok(states)
+    }
+
+    /// What a gate is judged by: [`Self::datapoint`], where for a load balancer's count of answers nothing counted out of some
+    /// requests is a zero.
+    pub async fn measured(
+        &self,
+        metric: &Metric,
+        period_seconds: u32,
+        now: Timestamp,
+    ) -> Result<Option<Datapoint>, Fault> {
+        let counted = self.datapoint(metric, period_seconds, now).await?;
+        if !counts_what_there_is(metric) {
+            return Ok(counted);
+        }
+        let requests =
+            Metric { name: "RequestCount".to_owned(), statistic: "Sum".to_owned(), ..metric.clone() };
+        Ok(of_requests(counted, self.datapoint(&requests, period_seconds, now).await?))
     }
 
     /// The newest period that is over and has data, looked for in the last five periods, and in the last ten minutes if they
@@ -102,11 +120,42 @@ impl CloudWatch {
     }
 }
 
-fn state(name: Option<String>, value: Option<StateValue>, updated: Option<DateTime>) -> AlarmState {
+fn state(name: Option<String>, value: Option<StateValue>) -> AlarmState {
     AlarmState {
         name: name.unwrap_or_default(),
         value: value.map(|value| value.as_str().to_owned()).unwrap_or_default(),
-        updated_at: updated.and_then(|at| Timestamp::new(at.secs(), 0).ok()),
+        window: None,
+        keeps: false,
+    }
+}
+
+/// Over how much time an alarm's state speaks: its periods, or those of the longest of the metrics that it computes with.
+fn window(seen: &MetricAlarm) -> Option<SignedDuration> {
+    let of_metrics = seen.metrics().iter().filter_map(|query| {
+        let of_metric = query.metric_stat().and_then(|stat| stat.period);
+        of_metric.or(query.period)
+    });
+    let period = seen.period.into_iter().chain(of_metrics).max()?;
+    Some(SignedDuration::from_secs(
+        i64::from(period) * i64::from(seen.evaluation_periods.unwrap_or(1).max(1)),
+    ))
+}
+
+/// A load balancer publishes counts of answers by their status only where there are any (user guide, CloudWatch metrics,
+/// "there is a nonzero value"), and how many requests there were always.
+fn counts_what_there_is(metric: &Metric) -> bool {
+    metric.namespace == "AWS/ApplicationELB" && metric.name.starts_with("HTTPCode_")
+}
+
+/// Such a count, out of so many requests: where nothing was counted and requests there were, it is none.
+fn of_requests(counted: Option<Datapoint>, requests: Option<Datapoint>) -> Option<Datapoint> {
+    match (counted, requests) {
+        (Some(counted), Some(requests)) if counted.at == requests.at => {
+            Some(Datapoint { samples: requests.samples, ..counted })
+        }
+        (Some(counted), Some(requests)) if counted.at > requests.at => Some(counted),
+        (_, Some(requests)) => Some(Datapoint { value: 0.0, ..requests }),
+        (counted, None) => counted,
     }
 }
 
@@ -134,9 +183,11 @@ pub struct AlarmState {
     pub name: String,
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`, as AWS writes it.
     pub value: String,
-    /// When state or evaluation last changed (`StateUpdatedTimestamp`, API model of `MetricAlarm`). While a metric alarm stays
-    /// `OK` this stands still, so an old one does not say that nobody looked since.
-    pub updated_at: Option<Timestamp>,
+    /// Over how much time its state speaks: all of its evaluation periods. `None` for a composite alarm. (When it was last
+    /// judged is not to be had: `StateUpdatedTimestamp` stands still while an alarm stays `OK`.)
+    pub window: Option<SignedDuration>,
+    /// Without data it keeps the state that it had (`TreatMissingData: ignore`), so that what it says may be old.
+    pub keeps: bool,
 }
 
 /// Which metric.
@@ -196,6 +247,33 @@ mod tests {
             Some((240, 0.2, 7.0)),
             "not over"
         );
+    }
+
+    #[test]
+    fn nothing_counted_out_of_some_requests_is_none_and_out_of_nothing_is_not_known() {
+        let at = |second, value, samples| {
+            Some(Datapoint { at: Timestamp::from_second(second).unwrap(), value, samples })
+        };
+        assert_eq!(of_requests(None, at(240, 900.0, 900.0)), at(240, 0.0, 900.0));
+        assert_eq!(of_requests(at(240, 3.0, 3.0), at(240, 900.0, 900.0)), at(240, 3.0, 900.0));
+        assert_eq!(of_requests(at(180, 3.0, 3.0), at(240, 900.0, 900.0)), at(240, 0.0, 900.0), "older");
+        assert_eq!(of_requests(at(240, 3.0, 3.0), at(180, 900.0, 900.0)), at(240, 3.0, 3.0), "late");
+        assert_eq!(of_requests(None, None), None);
+    }
+
+    #[test]
+    fn an_alarm_speaks_of_all_its_periods() {
+        use aws_sdk_cloudwatch::types::MetricStat;
+        let plain = MetricAlarm::builder().period(60).evaluation_periods(3).build();
+        assert_eq!(window(&plain), Some(SignedDuration::from_mins(3)));
+        let query = |period| {
+            let stat = MetricStat::builder().period(period).stat("Sum").build();
+            MetricDataQuery::builder().id("q").metric_stat(stat).build()
+        };
+        let math =
+            MetricAlarm::builder().metrics(query(60)).metrics(query(300)).evaluation_periods(2).build();
+        assert_eq!(window(&math), Some(SignedDuration::from_mins(10)));
+        assert_eq!(window(&MetricAlarm::builder().build()), None);
     }
 
     #[test]

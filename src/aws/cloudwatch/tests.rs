@@ -220,9 +220,14 @@ async fn an_alarm_of_another_namespace_and_statistic_is_put_and_seen_as_wished()
 
 #[tokio::test]
 async fn states_of_anybodys_alarms_are_read_of_both_kinds_and_all_pages() {
-    let at = || Value::Tag(1, Box::new(1_700_000_000.5.into()));
     let alarm = |name: &str, state: &str| {
-        map([("AlarmName", name.into()), ("StateValue", state.into()), ("StateUpdatedTimestamp", at())])
+        map([
+            ("AlarmName", name.into()),
+            ("StateValue", state.into()),
+            ("Period", 60.into()),
+            ("EvaluationPeriods", 2.into()),
+            ("TreatMissingData", if name == "latency" { "ignore" } else { "missing" }.into()),
+        ])
     };
     let first = map([
         ("MetricAlarms", list([alarm("errors", "OK"), alarm("not asked for", "ALARM")])),
@@ -235,17 +240,17 @@ async fn states_of_anybodys_alarms_are_read_of_both_kinds_and_all_pages() {
     let aws = Responder::start([("DescribeAlarms", vec![ok(&first), ok(&second)])]).await;
     let names = ["errors", "latency", "all", "bare", "absent"].map(str::to_owned);
     let states = aws.aws.cloudwatch.alarm_states(&names).await.unwrap();
-    let state = |name: &str, value: &str, updated| AlarmState {
+    let state = |name: &str, value: &str, minutes: Option<i64>, keeps| AlarmState {
         name: name.into(),
         value: value.into(),
-        updated_at: updated,
+        window: minutes.map(jiff::SignedDuration::from_mins),
+        keeps,
     };
-    let updated = Some(Timestamp::from_second(1_700_000_000).unwrap());
     let expected = [
-        state("errors", "OK", updated),
-        state("latency", "INSUFFICIENT_DATA", updated),
-        state("all", "ALARM", updated),
-        state("bare", "", None),
+        state("errors", "OK", Some(2), false),
+        state("latency", "INSUFFICIENT_DATA", Some(2), true),
+        state("all", "ALARM", None, false),
+        state("bare", "", None, false),
     ];
     assert_eq!(states, expected);
     let asked = aws.last("DescribeAlarms");

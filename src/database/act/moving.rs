@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{Hands, api, kubernetes, material, session, vanished};
+use super::{Hands, material, session, vanished};
 use crate::api::FIELD_MANAGER;
 use crate::api::database::DatabaseMigration;
 use crate::aws::secrets::Place;
@@ -18,6 +18,7 @@ use crate::database::goal::{ConnectionGoal, Goal, Intent};
 use crate::database::observe::{self, Ends};
 use crate::database::seen::{Seen, Verified};
 use crate::fault::Fault;
+use crate::operator::objects::{api, kubernetes};
 use crate::postgres::{self, Connection, Guard, Holding, Invariant};
 use crate::report::clip;
 use crate::side::Side;
@@ -99,12 +100,6 @@ async fn patch(
         .patch_status(&object.name_any(), &params, &Patch::Merge(patch))
         .await
         .map_err(|error| kubernetes(doing, &error))
-}
-
-/// Reads the resource anew.
-pub async fn read(client: &Client, object: &DatabaseMigration) -> Result<DatabaseMigration, Fault> {
-    let api: Api<DatabaseMigration> = api(client, object);
-    api.get(&object.name_any()).await.map_err(|error| kubernetes("reading the resource", &error))
 }
 
 /// Performs one step.

@@ -2,6 +2,7 @@
 //! nothing has happened yet.
 
 use crate::api::condition::Reason;
+use crate::database::applications::{self, Coupling};
 use crate::database::decide::{Decide, Found, LAG_FRESH_FOR, Step, cutover};
 use crate::database::goal::{Goal, Intent};
 use crate::database::seen::Seen;
@@ -25,6 +26,11 @@ pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
             format_args!("The window for the cutover ended at {after} (spec.cutover.notAfter)"),
             "Set a new window, or remove it",
         ));
+    }
+    match applications::coupling(goal, seen.applications.as_ref()) {
+        Coupling::Free => {}
+        Coupling::Waits(words) | Coupling::Unknown(words) => return Found::Wait(words),
+        Coupling::Stalls(blocked) => return Found::Stall(blocked),
     }
     match verdict(goal, seen) {
         Err(words) => return Found::Wait(words),

@@ -101,6 +101,7 @@ impl Scene {
             database: Sides { source: Ok(server(1)), target: Ok(server(2)) },
             standing: Sides::default(),
             precheck: Sides::default(),
+            applications: Some(Ok(Vec::new())),
             secret: None,
             replication_login: Sides { source: Ok(()), target: Ok(()) },
             aws: Ok(AwsSeen::default()),

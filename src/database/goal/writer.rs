@@ -11,6 +11,8 @@ use crate::side::Side;
 /// How the writer moves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutoverGoal {
+    /// Which comes first.
+    pub order: api::Order,
     /// The cutover begins only while the target is not further behind.
     pub max_lag: SignedDuration,
     /// For how long nobody may be able to write.
@@ -177,6 +179,7 @@ pub(super) fn cutover(
         },
     };
     Ok(CutoverGoal {
+        order: wish.order,
         max_lag,
         max_write_outage,
         not_before,

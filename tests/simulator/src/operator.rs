@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use slipway::aws::secrets::Place;
-use slipway::database::context::Pace;
 use slipway::database::goal::Goal;
 use slipway::database::seen::MemorySeen;
 use slipway::database::sight::{Kept, Sight};
 use slipway::fault::{Blocked, Fault};
+use slipway::operator::context::Pace;
 use slipway::operator::lease::{Do, Elector, Timing};
 use slipway::side::Sides;
 
@@ -314,7 +314,7 @@ impl Process {
                 Kind::NotFound => cluster::refusal(404, "NotFound"),
             },
         };
-        Err(slipway::database::act::kubernetes(name, &error))
+        Err(slipway::operator::objects::kubernetes(name, &error))
     }
 
     /// `Goal::parse`, once for each spec: it would take half of a look's time.

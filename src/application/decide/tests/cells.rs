@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::world::{World, fault};
 use crate::api::condition::Reason;
+use crate::api::database::Order;
 use crate::application::decide::State;
-use crate::application::seen::Order;
 use crate::aws::balancer::TargetHealth;
 use crate::aws::route53::{Answer as Records, Routing};
 use crate::fault::Fault;

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::application::{ApplicationMigration, ApplicationMigrationStatus};
+use crate::api::database::Order;
 use crate::application::decide::{Decision, Step, decide};
 use crate::application::goal::Goal;
 use crate::application::memory;
 use crate::application::plan;
 use crate::application::records::{self, Stands};
 use crate::application::report;
-use crate::application::seen::{DatabaseSeen, Order, Seen};
+use crate::application::seen::{DatabaseSeen, Seen};
 use crate::application::weights::Share;
 use crate::aws::balancer::{Balancer, Target, TargetGroup, TargetHealth};
 use crate::aws::cloudwatch::{Dashboard, SeenAlarm};

@@ -3,6 +3,7 @@
 
 use super::{BY_HAND, QUIET_LOOKS, Scene, Turn, two_writers};
 use crate::api::condition::Reason;
+use crate::database::applications::{self, Coupling};
 use crate::database::decide::{Found, MoveStep, precheck};
 use crate::database::goal::Intent;
 use crate::postgres::{ClaimAs, Holder, Standing};
@@ -116,12 +117,20 @@ impl Scene<'_> {
 
     /// Looked at once more right before the fence. Nothing has happened yet, so nothing is latched.
     fn in_the_way(&self) -> Option<Turn> {
+        let not_begun = |why: &str| {
+            let why = format!("not begun after all: {why}");
+            Some(Turn::Decide(self.next_decision(Intent::Return, None, why)))
+        };
+        match applications::coupling(self.goal, self.seen.applications.as_ref()) {
+            Coupling::Free => {}
+            // Theirs was first, or it is taken for that: traffic that must go back waits for nobody.
+            Coupling::Waits(words) => return not_begun(&words),
+            Coupling::Stalls(blocked) => return not_begun(&blocked.message),
+            Coupling::Unknown(words) => return Some(Turn::Rest(Found::Wait(words))),
+        }
         match precheck::verdict(self.goal, self.seen) {
             Ok(None) => None,
-            Ok(Some(blocked)) => {
-                let why = format!("not begun after all: {}", blocked.message);
-                Some(Turn::Decide(self.next_decision(Intent::Return, None, why)))
-            }
+            Ok(Some(blocked)) => not_begun(&blocked.message),
             Err(words) => Some(Turn::Rest(Found::Wait(words))),
         }
     }

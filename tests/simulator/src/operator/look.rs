@@ -87,6 +87,8 @@ impl Process {
             address,
             database,
             standing,
+            // None writes to the database of a history: the coupling is another matter.
+            applications: precheck.source.is_some().then(|| Ok(Vec::new())),
             precheck,
             secret,
             replication_login,
@@ -131,7 +133,7 @@ impl Process {
                 }
             }
         }
-        Seen::within_a_move(now, ends.clone(), standing, precheck, memory.seen.clone())
+        Seen::within_a_move(now, ends.clone(), standing, precheck, Some(Ok(Vec::new())), memory.seen.clone())
     }
 
     /// `observe::ends`.

@@ -182,6 +182,7 @@ impl Eyes {
             database: Sides { source: Err(within()), target: Err(within()) },
             standing,
             precheck,
+            applications: Some(Ok(Vec::new())),
             aws: Err(within()),
             memory: seen,
             ..self.seen.clone()

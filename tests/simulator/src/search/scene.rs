@@ -72,6 +72,7 @@ pub fn replicating() -> (Goal, Seen, Names) {
         database: Sides { source: Ok(base(1)), target: Ok(base(2)) },
         standing: Sides::default(),
         precheck: Sides::default(),
+        applications: Some(Ok(Vec::new())),
         secret: None,
         replication_login: Sides { source: Ok(()), target: Ok(()) },
         aws: Ok(AwsSeen::default()),
