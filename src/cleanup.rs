@@ -4,10 +4,11 @@
 //! its tags name, with the suffix that was asked for. The tags alone do not say the suffix, and a name alone not who
 //! chose it.
 
+use crate::application::goal as application;
 use crate::aws::Aws;
 use crate::aws::Ownership;
 use crate::aws::inventory::{Kind, Thing};
-use crate::database::goal::{Names, head, is_identifier};
+use crate::database::goal as database;
 use crate::fault::Fault;
 
 pub mod remove;
@@ -115,7 +116,9 @@ enum ByName {
 impl Scope {
     fn by_name(&self, thing: &Thing) -> ByName {
         let suffixed = thing.identifier.strip_suffix(&self.suffix).is_some_and(|head| head.ends_with('-'));
-        match (thing.identifier.starts_with(head(thing.kind)), suffixed) {
+        let heads = database::heads(thing.kind).iter().chain(application::heads(thing.kind));
+        let headed = heads.into_iter().any(|head| thing.identifier.starts_with(head));
+        match (headed, suffixed) {
             (true, true) => ByName::Like,
             (true, false) => ByName::Left(Why::Suffix),
             (false, true) => ByName::Left(Why::Name),
@@ -126,7 +129,10 @@ impl Scope {
     fn by_tags(&self, thing: &Thing, owner: Option<Ownership>) -> Result<Ownership, Why> {
         let owner = owner.ok_or(Why::NoTag)?;
         let name = owner.resource.split_once('/').map_or("", |(_, name)| name);
-        if !is_identifier(name) || !Names::new(name, &self.suffix).has(thing.kind, &thing.identifier) {
+        // The names of the two kinds of migration never meet: the type at the beginning is another.
+        let ours = database::Names::new(name, &self.suffix).has(thing.kind, &thing.identifier)
+            || application::Names::new(name, &self.suffix).has(thing.kind, &thing.identifier);
+        if !database::is_identifier(name) || !ours {
             return Err(Why::Tag(owner));
         }
         match &self.resource {

@@ -12,6 +12,7 @@ use crate::api::application::{
     Protocol,
 };
 use crate::api::condition::Reason;
+use crate::aws::inventory::Kind;
 use crate::aws::{Account, Ownership};
 use crate::database::goal::{GivenUp, Migration, wrong_place};
 use crate::fault::Blocked;
@@ -172,6 +173,20 @@ pub struct Requested {
     pub staged_at: Option<Timestamp>,
 }
 
+const ALARM_ERRORS: &str = "alarm-target-5xx-";
+const ALARM_LATENCY: &str = "alarm-target-latency-";
+const ALARM_HOSTS: &str = "alarm-unhealthy-hosts-";
+const DASHBOARD: &str = "dashboard-";
+
+/// What the names of everything of one kind begin with, whatever migration it is made for.
+pub fn heads(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Alarm => &[ALARM_ERRORS, ALARM_LATENCY, ALARM_HOSTS],
+        Kind::Dashboard => &[DASHBOARD],
+        Kind::Task | Kind::Endpoint | Kind::Certificate | Kind::Instance | Kind::SubnetGroup => &[],
+    }
+}
+
 /// The names of everything made for one migration: type first, the migration's name, the suffix last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -183,13 +198,22 @@ pub struct Names {
 }
 
 impl Names {
-    fn new(name: &str, suffix: &str) -> Self {
+    pub(crate) fn new(name: &str, suffix: &str) -> Self {
         let tail = format!("{name}-{suffix}");
         Self {
-            alarm_errors: format!("alarm-target-5xx-{tail}"),
-            alarm_latency: format!("alarm-target-latency-{tail}"),
-            alarm_hosts: format!("alarm-unhealthy-hosts-{tail}"),
-            dashboard: format!("dashboard-{tail}"),
+            alarm_errors: format!("{ALARM_ERRORS}{tail}"),
+            alarm_latency: format!("{ALARM_LATENCY}{tail}"),
+            alarm_hosts: format!("{ALARM_HOSTS}{tail}"),
+            dashboard: format!("{DASHBOARD}{tail}"),
+        }
+    }
+
+    /// Whether something of this kind and name is made for this migration.
+    pub fn has(&self, kind: Kind, identifier: &str) -> bool {
+        match kind {
+            Kind::Alarm => self.alarms().iter().any(|name| name == identifier),
+            Kind::Dashboard => self.dashboard == identifier,
+            Kind::Task | Kind::Endpoint | Kind::Certificate | Kind::Instance | Kind::SubnetGroup => false,
         }
     }
 

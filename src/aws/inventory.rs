@@ -13,6 +13,7 @@ pub type Tags = Vec<(String, String)>;
 pub enum Kind {
     Task,
     Alarm,
+    Dashboard,
     Endpoint,
     Certificate,
     Instance,
@@ -22,14 +23,22 @@ pub enum Kind {
 impl Kind {
     /// In an order in which AWS lets them be deleted: nothing is used by what comes later. Alarms go as soon as there is no
     /// task to watch, as in the operator's own deletion: later, they would ring for an instance that is being deleted.
-    pub const ALL: [Self; 6] =
-        [Self::Task, Self::Alarm, Self::Endpoint, Self::Certificate, Self::Instance, Self::SubnetGroup];
+    pub const ALL: [Self; 7] = [
+        Self::Task,
+        Self::Alarm,
+        Self::Dashboard,
+        Self::Endpoint,
+        Self::Certificate,
+        Self::Instance,
+        Self::SubnetGroup,
+    ];
 
     /// For a person.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
             Self::Alarm => "alarm",
+            Self::Dashboard => "dashboard",
             Self::Endpoint => "endpoint",
             Self::Certificate => "certificate",
             Self::Instance => "replication instance",
@@ -42,6 +51,7 @@ impl Kind {
         match self {
             Self::Task => "CreateReplicationTask",
             Self::Alarm => "PutMetricAlarm",
+            Self::Dashboard => "PutDashboard",
             Self::Endpoint => "CreateEndpoint",
             Self::Certificate => "ImportCertificate",
             Self::Instance => "CreateReplicationInstance",
@@ -71,6 +81,7 @@ impl Aws {
         match kind {
             Kind::Task => self.dms.all_tasks().await,
             Kind::Alarm => self.cloudwatch.all_alarms().await,
+            Kind::Dashboard => self.cloudwatch.all_dashboards().await,
             Kind::Endpoint => self.dms.all_endpoints().await,
             Kind::Certificate => self.dms.all_certificates().await,
             Kind::Instance => self.dms.all_instances().await,
@@ -81,7 +92,7 @@ impl Aws {
     /// Its tags, read now; `None` if it is gone.
     pub async fn tags(&self, thing: &Thing) -> Result<Option<Tags>, Fault> {
         match thing.kind {
-            Kind::Alarm => self.cloudwatch.tags(&thing.arn).await,
+            Kind::Alarm | Kind::Dashboard => self.cloudwatch.tags(&thing.arn).await,
             Kind::Task | Kind::Endpoint | Kind::Certificate | Kind::Instance | Kind::SubnetGroup => {
                 self.dms.tags(&thing.arn).await
             }
@@ -95,6 +106,9 @@ impl Aws {
             Kind::Task => self.dms.delete_task(permit, ours, arn).await,
             Kind::Alarm => {
                 self.cloudwatch.delete_alarms(permit, ours, std::slice::from_ref(identifier)).await
+            }
+            Kind::Dashboard => {
+                self.cloudwatch.delete_dashboards(permit, ours, std::slice::from_ref(identifier)).await
             }
             Kind::Endpoint => self.dms.delete_endpoint(permit, ours, arn).await,
             Kind::Certificate => self.dms.delete_certificate(permit, ours, arn).await,

@@ -153,7 +153,9 @@ fn way_out(thing: &Thing) -> WayOut {
         Kind::Task => way_out_of_task(&words::task_status(&thing.state)),
         Kind::Instance => way_out_of_instance(&words::instance_status(&thing.state)),
         Kind::Endpoint if thing.state == "deleting" => WayOut::Wait,
-        Kind::Endpoint | Kind::Alarm | Kind::Certificate | Kind::SubnetGroup => WayOut::Delete,
+        Kind::Endpoint | Kind::Alarm | Kind::Dashboard | Kind::Certificate | Kind::SubnetGroup => {
+            WayOut::Delete
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn thing(kind: Kind, identifier: &str) -> Thing {
 
 #[test]
 fn ours_is_what_its_tags_migration_would_call_so() {
-    let names = Names::new("payments-db", "dev");
+    let names = database::Names::new("payments-db", "dev");
     let ours = [
         (Kind::Task, names.task.clone()),
         (Kind::Endpoint, names.endpoints.source.clone()),
@@ -44,7 +44,10 @@ fn ours_is_what_its_tags_migration_would_call_so() {
         (Kind::SubnetGroup, names.subnet_group.clone()),
     ];
     let alarms = names.alarms().into_iter().map(|name| (Kind::Alarm, name));
-    for (kind, name) in ours.into_iter().chain(alarms) {
+    let of_application = application::Names::new("payments-db", "dev");
+    let traffic = of_application.alarms().into_iter().map(|name| (Kind::Alarm, name));
+    let traffic = traffic.chain([(Kind::Dashboard, of_application.dashboard)]);
+    for (kind, name) in ours.into_iter().chain(alarms).chain(traffic) {
         let it = thing(kind, &name);
         assert_eq!(scope().by_name(&it), ByName::Like, "{name}");
         assert_eq!(
@@ -72,7 +75,7 @@ fn ours_is_what_its_tags_migration_would_call_so() {
 #[test]
 fn a_suffix_that_only_ends_like_ours_is_another() {
     // Made with suffix two-dev for payments: the name alone could be payments-two's with suffix dev.
-    let it = thing(Kind::Task, &Names::new("payments", "two-dev").task);
+    let it = thing(Kind::Task, &database::Names::new("payments", "two-dev").task);
     assert_eq!(scope().by_name(&it), ByName::Like);
     assert_eq!(scope().by_tags(&it, Some(owner("bank/payments"))), Err(Why::Tag(owner("bank/payments"))));
     for (name, expected) in [
@@ -139,6 +142,7 @@ async fn account(tasks: Vec<Reply>, more: Vec<(&'static str, Vec<Reply>)>) -> Re
         ("DescribeReplicationInstances", none()),
         ("DescribeReplicationSubnetGroups", none()),
         ("DescribeAlarms", vec![Reply::cbor(200, &ciborium::Value::Map(vec![]))]),
+        ("ListDashboards", vec![Reply::cbor(200, &ciborium::Value::Map(vec![]))]),
     ];
     Responder::start(script.into_iter().chain(more)).await
 }
@@ -270,6 +274,10 @@ async fn every_kind_is_listed_with_its_state_and_what_it_uses() {
                     </GetCallerIdentityResult></GetCallerIdentityResponse>";
     let alarm = ["AlarmName", "AlarmArn", "StateValue"].into_iter().zip(["a", "arn:a", "OK"]);
     let alarm = ciborium::Value::Map(alarm.map(|(key, value)| (key.into(), value.into())).collect());
+    let dashboard = ["DashboardName", "DashboardArn"].into_iter().zip(["d", "arn:d"]);
+    let dashboard = ciborium::Value::Map(dashboard.map(|(key, value)| (key.into(), value.into())).collect());
+    let dashboards =
+        ciborium::Value::Map(vec![("DashboardEntries".into(), ciborium::Value::Array(vec![dashboard]))]);
     let alarms = ciborium::Value::Map(vec![("MetricAlarms".into(), ciborium::Value::Array(vec![alarm]))]);
     let aws = Responder::start([
         ("GetCallerIdentity", vec![Reply::xml(200, identity)]),
@@ -284,6 +292,7 @@ async fn every_kind_is_listed_with_its_state_and_what_it_uses() {
         ("DescribeReplicationSubnetGroups", vec![ok(&json!({ "ReplicationSubnetGroups": [
             { "ReplicationSubnetGroupIdentifier": "g", "SubnetGroupStatus": "Complete" }] }))]),
         ("DescribeAlarms", vec![Reply::cbor(200, &alarms)]),
+        ("ListDashboards", vec![Reply::cbor(200, &dashboards)]),
     ])
     .await;
     let mut seen = Vec::new();
@@ -299,6 +308,7 @@ async fn every_kind_is_listed_with_its_state_and_what_it_uses() {
     let expected = [
         with("running", &["arn:s", "arn:t", "arn:i"], task),
         with("OK", &[], thing(Kind::Alarm, "a")),
+        thing(Kind::Dashboard, "d"),
         with("active", &["arn:c"], thing(Kind::Endpoint, "e")),
         thing(Kind::Certificate, "c"),
         with("available", &[group], thing(Kind::Instance, "i")),

@@ -160,14 +160,15 @@ const INSTANCE: &str = "dms-instance-";
 const SUBNET_GROUP: &str = "dms-subnet-group-";
 
 /// What the names of everything of one kind begin with, whatever migration it is made for.
-pub fn head(kind: Kind) -> &'static str {
+pub fn heads(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Task => TASK,
-        Kind::Alarm => ALARM,
-        Kind::Endpoint => ENDPOINT,
-        Kind::Certificate => CERTIFICATE,
-        Kind::Instance => INSTANCE,
-        Kind::SubnetGroup => SUBNET_GROUP,
+        Kind::Task => &[TASK],
+        Kind::Alarm => &[ALARM],
+        Kind::Dashboard => &[],
+        Kind::Endpoint => &[ENDPOINT],
+        Kind::Certificate => &[CERTIFICATE],
+        Kind::Instance => &[INSTANCE],
+        Kind::SubnetGroup => &[SUBNET_GROUP],
     }
 }
 
@@ -226,6 +227,7 @@ impl Names {
         match kind {
             Kind::Task => self.task == identifier,
             Kind::Alarm => self.alarms().iter().any(|name| name == identifier),
+            Kind::Dashboard => false,
             Kind::Endpoint => Side::BOTH.iter().any(|side| self.endpoints.get(*side) == identifier),
             Kind::Certificate => self.is_certificate(identifier),
             Kind::Instance => self.instance == identifier,

@@ -54,7 +54,7 @@ impl Night {
         let book = Arc::new(Book::open(&path).unwrap());
         let login = |name| journey.environment().login(name).unwrap();
         let load = Load::start(&bank::Config {
-            logins: vec![login("SOURCE_APP_DSN"), login("TARGET_APP_DSN")],
+            way: bank::Way::Databases(vec![login("SOURCE_APP_DSN"), login("TARGET_APP_DSN")]),
             clients: 4,
             writes_per_second: RATE,
             seed: 11,

@@ -21,3 +21,4 @@ mod stand_in;
 mod survival;
 mod switches;
 mod torture;
+mod traffic;

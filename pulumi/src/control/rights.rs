@@ -19,8 +19,14 @@ pub enum On {
     NewInDms,
     /// Only what has Slipway's tag.
     OwnInDms,
-    /// Alarms of the operator in this environment.
-    Alarms,
+    /// Alarms and dashboards of the operator in this environment, and their tags.
+    Watches,
+    /// Records of any zone: the name is a resource's, and its marker says whose it is.
+    Zones,
+    /// Changes of records.
+    Changes,
+    /// Services of ECS in this account and region.
+    Services,
     /// Secrets by which applications find their database.
     ConnectionSecrets,
     /// The key of those, by way of Secrets Manager.
@@ -28,7 +34,7 @@ pub enum On {
 }
 
 /// Every operation, as IAM names it.
-pub const RIGHTS: [(&str, On); 35] = [
+pub const RIGHTS: [(&str, On); 47] = [
     ("sts:GetCallerIdentity", On::Everything),
     ("rds:DescribeDBInstances", On::Databases),
     ("dms:DescribeReplicationSubnetGroups", On::Everything),
@@ -56,10 +62,22 @@ pub const RIGHTS: [(&str, On); 35] = [
     ("dms:DeleteReplicationSubnetGroup", On::OwnInDms),
     ("cloudwatch:DescribeAlarms", On::Everything),
     ("cloudwatch:GetMetricData", On::Everything),
-    ("cloudwatch:PutMetricAlarm", On::Alarms),
-    ("cloudwatch:DeleteAlarms", On::Alarms),
-    ("cloudwatch:TagResource", On::Alarms),
-    ("cloudwatch:ListTagsForResource", On::Alarms),
+    ("cloudwatch:PutMetricAlarm", On::Watches),
+    ("cloudwatch:DeleteAlarms", On::Watches),
+    ("cloudwatch:TagResource", On::Watches),
+    ("cloudwatch:ListTagsForResource", On::Watches),
+    ("cloudwatch:ListDashboards", On::Everything),
+    ("cloudwatch:GetDashboard", On::Watches),
+    ("cloudwatch:PutDashboard", On::Watches),
+    ("cloudwatch:DeleteDashboards", On::Watches),
+    ("route53:GetHostedZone", On::Zones),
+    ("route53:ListResourceRecordSets", On::Zones),
+    ("route53:ChangeResourceRecordSets", On::Zones),
+    ("route53:GetChange", On::Changes),
+    ("elasticloadbalancing:DescribeLoadBalancers", On::Everything),
+    ("elasticloadbalancing:DescribeTargetGroups", On::Everything),
+    ("elasticloadbalancing:DescribeTargetHealth", On::Everything),
+    ("ecs:DescribeServices", On::Services),
     ("secretsmanager:GetSecretValue", On::ConnectionSecrets),
     ("secretsmanager:PutSecretValue", On::ConnectionSecrets),
     ("kms:Decrypt", On::SecretsKey),
@@ -77,7 +95,10 @@ pub fn policy(region: &str, account: &str, suffix: &str, key: &str) -> Value {
         On::Dms,
         On::NewInDms,
         On::OwnInDms,
-        On::Alarms,
+        On::Watches,
+        On::Zones,
+        On::Changes,
+        On::Services,
         On::ConnectionSecrets,
         On::SecretsKey,
     ];
@@ -88,19 +109,30 @@ pub fn policy(region: &str, account: &str, suffix: &str, key: &str) -> Value {
 fn statement(on: On, region: &str, account: &str, suffix: &str, key: &str) -> Value {
     let actions: Vec<&str> = RIGHTS.iter().filter(|it| it.1 == on).map(|it| it.0).collect();
     let dms = format!("arn:aws:dms:{region}:{account}:*");
+    let alarm = |head: &str| format!("arn:aws:cloudwatch:{region}:{account}:alarm:{head}-*-{suffix}");
     let (resource, condition) = match on {
-        On::Everything => ("*".to_owned(), None),
-        On::Databases => (format!("arn:aws:rds:{region}:{account}:db:*"), None),
-        On::Dms => (dms, None),
-        On::NewInDms => (dms, Some(json!({ "Null": { format!("aws:RequestTag/{OWN}"): "false" } }))),
-        On::OwnInDms => (dms, Some(json!({ "Null": { format!("aws:ResourceTag/{OWN}"): "false" } }))),
-        On::Alarms => (format!("arn:aws:cloudwatch:{region}:{account}:alarm:alarm-dms-*-{suffix}"), None),
+        On::Everything => (json!("*"), None),
+        On::Databases => (json!(format!("arn:aws:rds:{region}:{account}:db:*")), None),
+        On::Dms => (json!(dms), None),
+        On::NewInDms => (json!(dms), Some(json!({ "Null": { format!("aws:RequestTag/{OWN}"): "false" } }))),
+        On::OwnInDms => (json!(dms), Some(json!({ "Null": { format!("aws:ResourceTag/{OWN}"): "false" } }))),
+        On::Watches => {
+            // Dashboards belong to no region.
+            let dashboards = format!("arn:aws:cloudwatch::{account}:dashboard/dashboard-*-{suffix}");
+            let alarms = ["alarm-dms", "alarm-target", "alarm-unhealthy-hosts"].map(alarm);
+            (json!([alarms[0], alarms[1], alarms[2], dashboards]), None)
+        }
+        On::Zones => (json!("arn:aws:route53:::hostedzone/*"), None),
+        On::Changes => (json!("arn:aws:route53:::change/*"), None),
+        On::Services => (json!(format!("arn:aws:ecs:{region}:{account}:service/*")), None),
         On::ConnectionSecrets => (
-            format!("arn:aws:secretsmanager:{region}:{account}:secret:secret-connection-*-{suffix}-??????"),
+            json!(format!(
+                "arn:aws:secretsmanager:{region}:{account}:secret:secret-connection-*-{suffix}-??????"
+            )),
             None,
         ),
         On::SecretsKey => (
-            key.to_owned(),
+            json!(key),
             Some(
                 json!({ "StringEquals": { "kms:ViaService": format!("secretsmanager.{region}.amazonaws.com") } }),
             ),

@@ -45,7 +45,8 @@ fn at_least_a_second(field: String, text: &str) -> Wrong {
 
 fn source(spec: &ApplicationMigrationSpec) -> Wrong {
     for (index, text) in spec.source.ipv4_addresses.iter().flatten().enumerate() {
-        let fits = text.parse::<Ipv4Addr>().is_ok_and(|address| !address::is_metadata_or_worse(address.into()));
+        let fits =
+            text.parse::<Ipv4Addr>().is_ok_and(|address| !address::is_metadata_or_worse(address.into()));
         if !fits {
             return Some((
                 format!("spec.source.ipv4Addresses[{index}]"),

@@ -1,15 +1,17 @@
 //! Dashboards: read, set, deleted, and only our own. They have no region.
 
-use aws_sdk_cloudwatch::types::Tag;
+use aws_sdk_cloudwatch::types::{DashboardEntry, Tag};
 
 use super::CloudWatch;
-use crate::aws::call::{Operation, present};
+use crate::aws::call::{Operation, pages, present};
 use crate::aws::dms::Owner;
+use crate::aws::inventory::{Kind, Thing};
 use crate::aws::owner::Ownership;
 use crate::fault::Fault;
 use crate::permit::Permit;
 
 const GET: Operation = Operation::read("cloudwatch", "GetDashboard", "spec.alarms");
+const LIST: Operation = Operation::read("cloudwatch", "ListDashboards", "spec.alarms");
 const PUT: Operation = Operation::change("cloudwatch", "PutDashboard", "spec.alarms");
 const DELETE: Operation = Operation::change("cloudwatch", "DeleteDashboards", "spec.alarms");
 
@@ -32,6 +34,25 @@ impl CloudWatch {
         let owner = self.owner(reply.dashboard_arn().unwrap_or_default(), ours).await?;
         let body = reply.dashboard_body.unwrap_or_default();
         Ok(Some(Dashboard { name: name.to_owned(), body, owner }))
+    }
+
+    /// All dashboards, whosever they are.
+    pub(in crate::aws) async fn all_dashboards(&self) -> Result<Vec<Thing>, Fault> {
+        let on = "all dashboards";
+        let found = pages(
+            on,
+            |token| self.caller.call(LIST, on, self.client.list_dashboards().set_next_token(token).send()),
+            |page| (page.dashboard_entries, page.next_token),
+        )
+        .await?;
+        let thing = |seen: DashboardEntry| Thing {
+            kind: Kind::Dashboard,
+            identifier: seen.dashboard_name.unwrap_or_default(),
+            arn: seen.dashboard_arn.unwrap_or_default(),
+            state: String::new(),
+            uses: Vec::new(),
+        };
+        Ok(found.into_iter().map(thing).collect())
     }
 
     /// Makes a dashboard, or sets our own anew; refuses to overwrite anybody else's. One that `CloudWatch` finds fault with

@@ -3,7 +3,7 @@
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
-use sandbox::bank::{Config, Load};
+use sandbox::bank::{Config, Load, Way};
 use sandbox::demo::check;
 
 use super::inventory::{self, Lines};
@@ -49,7 +49,7 @@ impl Bench {
     pub async fn begin_at_once(test: &str) -> Self {
         let mut journey = Box::pin(Journey::begin(test)).await;
         let load = Load::start(&Config {
-            logins: vec![journey.sandbox.bank.source.app.clone()],
+            way: Way::Databases(vec![journey.sandbox.bank.source.app.clone()]),
             clients: 2,
             writes_per_second: 20,
             seed: 1,

@@ -7,7 +7,7 @@ mod load;
 mod operator;
 mod up;
 
-pub use load::journal_of;
+pub use load::{journal_of, totals_of};
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,9 @@ pub struct Load {
     /// For how many seconds; without it, until Ctrl-C.
     #[arg(long = "for", value_name = "SECONDS")]
     pub seconds: Option<u64>,
+    /// Send each write to the bank's API by its public name, as its clients do, and not to a database.
+    #[arg(long)]
+    pub by_name: bool,
     /// Where each write is put down before it goes out; DIR/load.journal if left out.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,

@@ -28,7 +28,7 @@ pub use directory::{Directory, Holder, held_by};
 pub use environment::Environment;
 pub use operator::{start_operator, start_operator_in, start_operator_with};
 pub use resources::{Example, apply_example, apply_secrets, example, install_crds, migrations};
-pub use traffic::{CLUSTER, RECORD, SERVICE, SOURCE_ADDRESS, Traffic, ZONE};
+pub use traffic::{CLUSTER, Fleets, RECORD, SERVICE, SOURCE_ADDRESS, Traffic, ZONE};
 
 /// The RDS instance that the target server plays.
 pub const RDS_INSTANCE: &str = "rds-payments-dev";

@@ -9,12 +9,15 @@
 //! | `dns`, `wire` | Route 53's servers and a resolver in one, over UDP |
 //! | `forward` | a load balancer: HTTP, one target after the other |
 //! | `probe` | its health checks |
+//! | `resolve` | a client's resolver, which keeps answers for their time |
 
 mod dns;
 mod forward;
 mod probe;
+mod resolve;
 mod wire;
 
 pub use dns::NameServer;
 pub use forward::Forwarder;
 pub use probe::Prober;
+pub use resolve::Resolver;

@@ -22,7 +22,7 @@ use crate::postgres::Error;
 const NAMED: usize = 10;
 
 /// The key of one write: the run of a load, its session, and the number of the write in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Key {
     run: u32,
     session: u16,

@@ -7,8 +7,7 @@
 //! has a key and is put down in a [`Journal`] before it goes out; one whose answer was lost is sent again with its key
 //! before the session does anything else.
 
-mod writes;
-
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,23 +18,36 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::api::Order;
 use super::journal::{Journal, Key, Word};
+use super::visitor::{Public, Seen, Trouble, Visitors};
+use super::writes::{self, Done, Kind, Statements, Write};
 use crate::postgres::{Error, Login, describe};
-use writes::{Done, Kind, Statements, Write};
 
 /// An answer that takes longer is given up, and its session with it, as a connection pool would.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(100);
 /// So many sessions try to connect at once: a pool whose database lets nobody in does not storm it.
 const CONNECTORS: usize = 1;
+/// Clients of the public name, for each session; each has a resolver of its own.
+const VISITORS: usize = 25;
 /// How long a load that was told to stop goes on asking what became of writes whose answer was lost.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// Which way writes go.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// To the databases: the application's logins, one for each host, in the order in which they are tried.
+    Databases(Vec<Login>),
+    /// To the bank's API, by its public name.
+    Public(Public),
+}
 
 /// What load to make.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The application's logins, one for each host, in the order in which they are tried.
-    pub logins: Vec<Login>,
+    /// Which way writes go.
+    pub way: Way,
     /// Sessions.
     pub clients: u32,
     /// Transactions per second, of all sessions together. Sessions that fall behind don't catch up.
@@ -67,6 +79,10 @@ pub struct Totals {
     pub present: u64,
     /// Attempts to open a session again after one was lost or refused.
     pub reconnects: u64,
+    /// By the public name: answers of the name server that led to the source, and to the target,
+    pub resolved: [u64; 2],
+    /// and attempts of requests, and those that failed.
+    pub attempts: [u64; 2],
     /// The last error, of whatever kind.
     pub last_error: Option<String>,
 }
@@ -89,6 +105,7 @@ struct Counters {
     unknown: AtomicU64,
     present: AtomicU64,
     reconnects: AtomicU64,
+    seen: Seen,
     last_error: Mutex<Option<String>>,
 }
 
@@ -110,7 +127,14 @@ impl Load {
         let door = Arc::new(Semaphore::new(CONNECTORS));
         let sessions = (0..clients).map(|number| {
             let session = Session {
-                logins: config.logins.clone(),
+                logins: match &config.way {
+                    Way::Databases(logins) => logins.clone(),
+                    Way::Public(_) => Vec::new(),
+                },
+                visitors: match &config.way {
+                    Way::Databases(_) => None,
+                    Way::Public(public) => Some(Visitors::new(public, VISITORS)),
+                },
                 journal: config.journal.clone(),
                 run,
                 number: u16::try_from(number).unwrap_or(u16::MAX),
@@ -146,8 +170,10 @@ impl Load {
             unknown,
             present,
             reconnects,
+            seen,
             last_error,
         } = &*self.counters;
+        let pair = |pair: &[AtomicU64; 2]| [pair[0].load(Relaxed), pair[1].load(Relaxed)];
         Totals {
             inserts: inserts.load(Relaxed),
             updates: updates.load(Relaxed),
@@ -158,6 +184,8 @@ impl Load {
             unknown: unknown.load(Relaxed),
             present: present.load(Relaxed),
             reconnects: reconnects.load(Relaxed),
+            resolved: pair(&seen.resolved),
+            attempts: pair(&seen.attempts),
             last_error: last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -201,6 +229,8 @@ struct Session {
     /// A write whose answer was lost.
     pending: Option<Write>,
     connection: Option<(Client, Statements)>,
+    /// Who asks by the public name, if anybody does.
+    visitors: Option<Visitors>,
     /// The pool's: whoever connects holds a place.
     door: Arc<Semaphore>,
     counters: Arc<Counters>,
@@ -233,7 +263,7 @@ impl Session {
             if end.is_some_and(|end| self.pending.is_none() || Instant::now() > end) {
                 return;
             }
-            if self.connection.is_none() {
+            if self.connection.is_none() && self.visitors.is_none() {
                 if !std::mem::take(&mut first) {
                     self.counters.reconnects.fetch_add(1, Relaxed);
                 }
@@ -259,42 +289,22 @@ impl Session {
 
     /// One attempt at the write that is open, or at a new one.
     async fn write(&mut self) -> std::io::Result<()> {
-        let Some((client, statements)) = &mut self.connection else { return Ok(()) };
         let earlier = self.pending.take();
         let is_new = earlier.is_none();
         let write = earlier.unwrap_or_else(|| {
             self.written += 1;
             Write::draw(Key::new(self.run, self.number, self.written), &mut self.dice)
         });
-        let note = |word| self.journal.as_ref().map_or(Ok(()), |journal| journal.note(write.key, word));
+        let journal = self.journal.clone();
+        let note = |word| journal.as_ref().map_or(Ok(()), |journal| journal.note(write.key, word));
         if is_new {
             note(Word::Sent)?;
         }
-        // Boxed: a transfer holds many statements at once, and each session its own.
-        let attempt = async {
-            if is_new {
-                Box::pin(writes::first(client, statements, &write)).await
-            } else {
-                Box::pin(writes::again(client, statements, &write)).await
-            }
+        let outcome = if let Some(visitors) = &mut self.visitors {
+            by_name(visitors, &write, is_new, &self.counters).await
+        } else {
+            self.in_database(&write, is_new).await
         };
-        let (outcome, keep) = match timeout(PATIENCE, attempt).await {
-            Ok(Ok(done)) => (Outcome::Done(done), true),
-            Ok(Err(error)) => {
-                self.counters.failed(describe(&error));
-                let unknown = is_unknown(&error);
-                // What was refused this time says nothing about the time before.
-                let outcome = if unknown || !is_new { Outcome::Unknown } else { Outcome::Refused };
-                (outcome, !unknown && !is_elsewhere(&error))
-            }
-            Err(_) => {
-                self.counters.failed(format!("no answer in {PATIENCE:?}"));
-                (Outcome::Unknown, false)
-            }
-        };
-        if !keep {
-            self.connection = None;
-        }
         match outcome {
             Outcome::Done(Done::Now(kind, rows)) => {
                 note(Word::Acknowledged)?;
@@ -317,6 +327,38 @@ impl Session {
         Ok(())
     }
 
+    async fn in_database(&mut self, write: &Write, is_new: bool) -> Outcome {
+        let Some((client, statements)) = &mut self.connection else {
+            return if is_new { Outcome::Refused } else { Outcome::Unknown };
+        };
+        // Boxed: a transfer holds many statements at once, and each session its own.
+        let attempt = async {
+            if is_new {
+                Box::pin(writes::first(client, statements, write)).await
+            } else {
+                Box::pin(writes::again(client, statements, write)).await
+            }
+        };
+        let (outcome, keep) = match timeout(PATIENCE, attempt).await {
+            Ok(Ok(done)) => (Outcome::Done(done), true),
+            Ok(Err(error)) => {
+                self.counters.failed(describe(&error));
+                let unknown = is_unknown(&error);
+                // What was refused this time says nothing about the time before.
+                let outcome = if unknown || !is_new { Outcome::Unknown } else { Outcome::Refused };
+                (outcome, !unknown && !is_elsewhere(&error))
+            }
+            Err(_) => {
+                self.counters.failed(format!("no answer in {PATIENCE:?}"));
+                (Outcome::Unknown, false)
+            }
+        };
+        if !keep {
+            self.connection = None;
+        }
+        outcome
+    }
+
     async fn connect(&self) -> Result<(Client, Statements), Error> {
         let client = writer(&self.logins, "bank load").await?;
         let statements = timeout(PATIENCE, Statements::prepare(&client)).await;
@@ -328,12 +370,36 @@ impl Session {
     }
 }
 
+async fn by_name(visitors: &mut Visitors, write: &Write, is_new: bool, counters: &Counters) -> Outcome {
+    let mut order = Order { write: write.clone(), again: !is_new };
+    match visitors.send(&mut order, &counters.seen).await {
+        Ok(done) => Outcome::Done(done),
+        Err(Trouble::Refused(why)) => {
+            counters.failed(why);
+            if is_new { Outcome::Refused } else { Outcome::Unknown }
+        }
+        Err(Trouble::Unknown(why)) => {
+            counters.failed(why);
+            Outcome::Unknown
+        }
+    }
+}
+
 /// Logs in where the application is let in and may write: the first of several hosts.
 pub async fn writer(logins: &[Login], application: &str) -> Result<Client, Error> {
+    writer_from(None, logins, application).await
+}
+
+/// The same, from an address of this machine's own.
+pub(super) async fn writer_from(
+    from: Option<Ipv4Addr>,
+    logins: &[Login],
+    application: &str,
+) -> Result<Client, Error> {
     let mut refused = Vec::new();
     for login in logins {
         let attempt = async {
-            let client = login.connect(application).await?;
+            let client = login.connect_from(from, application).await?;
             let may = "SELECT has_table_privilege('public.requests', 'INSERT')";
             let asked = client.query_one(may, &[]).await;
             let may: bool = asked.map_err(Error::sql(format!("asking {login} what it may do")))?.get(0);
@@ -361,14 +427,14 @@ fn run() -> u32 {
 }
 
 /// Does it say that this host no longer takes writes? Then the writer may be another.
-fn is_elsewhere(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_elsewhere(error: &tokio_postgres::Error) -> bool {
     let not_here = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::READ_ONLY_SQL_TRANSACTION];
     error.code().is_some_and(|state| not_here.contains(state))
 }
 
 /// Was it possibly carried out? Any error that is not a plain refusal leaves that open: the session broke (08), or an
 /// administrator ended it (57P), or the server itself does not know (40003).
-fn is_unknown(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_unknown(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         None => true,
         Some(state) => {

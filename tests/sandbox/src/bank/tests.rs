@@ -236,7 +236,13 @@ async fn the_load_writes_everything_keeps_its_sums_and_survives_lost_sessions() 
         pair.bank.source.app.dsn(&ca)
     })
     .unwrap();
-    let config = Config { logins: vec![login], clients: 4, writes_per_second: 400, seed: 1, journal: None };
+    let config = Config {
+        way: Way::Databases(vec![login]),
+        clients: 4,
+        writes_per_second: 400,
+        seed: 1,
+        journal: None,
+    };
     let load = Load::start(&config);
     let past = async |wanted: u64| {
         let reached = async {

@@ -8,7 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{JournalCheck, Load, told_to_end};
 use crate::bank::journal::{Journal, Ledger};
-use crate::bank::{self, Totals};
+use crate::bank::visitor::Public;
+use crate::bank::{self, Totals, Way};
 use crate::demo::check;
 use crate::sandbox::Environment;
 
@@ -26,22 +27,28 @@ pub(super) async fn load(flags: &Load) -> Result<(), String> {
     let journal =
         Journal::open(&path).map_err(|error| format!("opening the journal {}: {error}", path.display()))?;
     let journal = Arc::new(journal);
+    // As a driver with two hosts: the writer is the first that lets the application in.
+    let logins = vec![login("SOURCE_APP_DSN")?, login("TARGET_APP_DSN")?];
+    // Wrong logins would show in the numbers only: better to fail at once.
+    drop(bank::writer(&logins, "bank load").await.map_err(|error| error.to_string())?);
     let config = bank::Config {
-        // As a driver with two hosts: the writer is the first that lets the application in.
-        logins: vec![login("SOURCE_APP_DSN")?, login("TARGET_APP_DSN")?],
+        way: if flags.by_name {
+            Way::Public(Public::read(&environment).map_err(|error| error.to_string())?)
+        } else {
+            Way::Databases(logins)
+        },
         clients: if flags.writes_per_second > MANY { 2 * SESSIONS } else { SESSIONS },
         writes_per_second: flags.writes_per_second,
         seed: SEED,
         journal: Some(Arc::clone(&journal)),
     };
-    // Wrong logins would show in the numbers only: better to fail at once.
-    drop(bank::writer(&config.logins, "bank load").await.map_err(|error| error.to_string())?);
     if check::count(&environment).await.map_err(|error| error.to_string())?.1 == 0 {
         return Err(
             "the source's tables are empty, so there is nothing to work on: start the sandbox with --rows"
                 .to_owned(),
         );
     }
+    let totals = totals_of(&flags.dir);
     let begun = Instant::now();
     let load = bank::Load::start(&config);
     let mut ticks = interval_at(begun + TELL, TELL);
@@ -56,7 +63,7 @@ pub(super) async fn load(flags: &Load) -> Result<(), String> {
     tokio::pin!(end, told);
     loop {
         tokio::select! {
-            _ = ticks.tick() => tell(begun, &load.totals()),
+            _ = ticks.tick() => tell(begun, &load.totals(), &totals)?,
             () = &mut end => break,
             told = &mut told => {
                 told.map_err(|error| format!("waiting for a signal: {error}"))?;
@@ -64,7 +71,7 @@ pub(super) async fn load(flags: &Load) -> Result<(), String> {
             }
         }
     }
-    tell(begun, &load.stop().await);
+    tell(begun, &load.stop().await, &totals)?;
     journal.sync().map_err(|error| format!("writing the journal {}: {error}", path.display()))
 }
 
@@ -82,7 +89,12 @@ pub(super) async fn journal(flags: &JournalCheck) -> Result<(), String> {
     if verdict.holds() { Ok(()) } else { Err(verdict.complaints().join("\n")) }
 }
 
-fn tell(begun: Instant, totals: &Totals) {
+/// Where a load of a sandbox keeps its own count, for those who watch it.
+pub fn totals_of(directory: &std::path::Path) -> PathBuf {
+    directory.join("load.json")
+}
+
+fn tell(begun: Instant, totals: &Totals, file: &std::path::Path) -> Result<(), String> {
     let Totals { inserts, updates, deletes, transfers, refused, unknown, present, last_error, .. } = totals;
     let error = last_error.as_ref().and_then(|error| error.lines().next());
     let error = error.map(|error| format!("; last error: {error}")).unwrap_or_default();
@@ -92,4 +104,9 @@ fn tell(begun: Instant, totals: &Totals) {
         begun.elapsed().as_secs(),
         totals.acknowledged(),
     );
+    // Under its name at once, so that nobody reads half of it.
+    let unfinished = file.with_extension("new");
+    let text = serde_json::to_string(totals).map_err(|error| error.to_string())?;
+    let written = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, file));
+    written.map_err(|error| format!("writing {}: {error}", file.display()))
 }

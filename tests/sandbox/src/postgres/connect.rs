@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,10 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -51,6 +55,11 @@ impl fmt::Display for Login {
 impl Login {
     /// Connects, and shows up in `pg_stat_activity` under `application`.
     pub async fn connect(&self, application: &str) -> Result<Client, Error> {
+        self.connect_from(None, application).await
+    }
+
+    /// The same, from an address of this machine's own.
+    pub async fn connect_from(&self, from: Option<Ipv4Addr>, application: &str) -> Result<Client, Error> {
         let attempt = format!("connecting as {self}");
         let tls = self.tls().map_err(|cause| Error::Sql { attempt: attempt.clone(), cause })?;
         let mut config = tokio_postgres::Config::new();
@@ -61,8 +70,27 @@ impl Login {
             .user(&self.user)
             .password(&self.password);
         config.ssl_mode(SslMode::Require).connect_timeout(CONNECT_DEADLINE).application_name(application);
-        let (client, connection) = config.connect(tls).await.map_err(Error::sql(attempt))?;
         // How a connection ends is told to whoever uses the client.
+        let Some(from) = from else {
+            let (client, connection) = config.connect(tls).await.map_err(Error::sql(attempt))?;
+            tokio::spawn(connection);
+            return Ok(client);
+        };
+        let open = async {
+            let to = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
+            let to = to.into_iter().find(SocketAddr::is_ipv4).ok_or(std::io::ErrorKind::NotFound)?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from((from, 0)))?;
+            socket.connect(to).await
+        };
+        let opened = timeout(CONNECT_DEADLINE, open).await;
+        let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let stream =
+            opened.map_err(|error| Error::Sql { attempt: attempt.clone(), cause: error.to_string() })?;
+        let mut tls = tls;
+        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, &self.host)
+            .map_err(|error| Error::Sql { attempt: attempt.clone(), cause: error.to_string() })?;
+        let (client, connection) = config.connect_raw(stream, tls).await.map_err(Error::sql(attempt))?;
         tokio::spawn(connection);
         Ok(client)
     }

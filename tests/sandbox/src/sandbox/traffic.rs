@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
-use super::Error;
+use super::{Environment, Error};
+use crate::bank::api::Machine;
 use crate::serve;
 use crate::traffic::{Forwarder, NameServer, Prober};
 use crate::world::Refusal;
@@ -23,6 +24,9 @@ pub const SOURCE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub const CLUSTER: &str = "ecs-dev";
 /// See [`CLUSTER`].
 pub const SERVICE: &str = "api-dev";
+
+/// Where its tasks on AWS are reached.
+const TASKS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4)];
 
 /// The name of the load balancer. A name of AWS's form would be known to the sandbox's name server alone.
 const BALANCER_NAME: &str = "localhost";
@@ -42,6 +46,38 @@ pub struct Traffic {
     names: NameServer,
     _forwarder: Forwarder,
     _prober: Prober,
+}
+
+/// The machines of both fleets. Dropping it ends them.
+pub struct Fleets {
+    /// On the bank's own machines.
+    pub source: Machine,
+    /// The tasks of the service.
+    pub target: Vec<Machine>,
+}
+
+impl Fleets {
+    /// Starts one machine of the source and the service's two tasks, which are registered and probed. Each goes to the
+    /// database that takes the application's writes.
+    pub async fn start(
+        aws: &serve::Server,
+        traffic: &Traffic,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let logins = vec![environment.login("SOURCE_APP_DSN")?, environment.login("TARGET_APP_DSN")?];
+        let port = traffic.balancer.port();
+        let start = async |address: Ipv4Addr| {
+            let started = Machine::start(address, port, logins.clone()).await;
+            started.map_err(Error::io(format!("start a machine of the bank on {address}:{port}")))
+        };
+        let source = start(SOURCE_ADDRESS).await?;
+        let mut target = Vec::new();
+        for address in TASKS {
+            target.push(start(address).await?);
+            aws.with_world(|world, _| world.run_task(SERVICE, address, port));
+        }
+        Ok(Self { source, target })
+    }
 }
 
 impl Traffic {

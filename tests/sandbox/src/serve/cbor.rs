@@ -52,9 +52,13 @@ pub(super) fn decode(operation: &str, body: &[u8]) -> Result<world::Call, Refusa
         }),
         "PutDashboard" => {
             let (name, body) = (fields.needed_text("DashboardName")?, fields.needed_text("DashboardBody")?);
-            Call::PutDashboard(PutDashboard { name, body })
+            Call::PutDashboard(PutDashboard { name, body, tags: tags(&mut fields)? })
         }
         "GetDashboard" => Call::GetDashboard { name: fields.needed_text("DashboardName")? },
+        "ListDashboards" => {
+            let _token = fields.text("NextToken")?;
+            Call::ListDashboards
+        }
         "DeleteDashboards" => Call::DeleteDashboards { names: fields.texts("DashboardNames")? },
         "DescribeAlarms" => {
             let kinds = fields.texts("AlarmTypes")?;
@@ -314,6 +318,13 @@ fn value(reply: Reply) -> Value {
             ("DashboardBody", Some(body.into())),
             ("DashboardName", Some(name.into())),
         ]),
+        Reply::Dashboards(dashboards) => {
+            let entry = |Dashboard { arn, name, .. }: Dashboard| {
+                map(vec![("DashboardArn", Some(arn.into())), ("DashboardName", Some(name.into()))])
+            };
+            let entries = dashboards.into_iter().map(entry).collect();
+            map(vec![("DashboardEntries", Some(Value::Array(entries)))])
+        }
         Reply::DashboardValidation(messages) => {
             let message = |(path, text): (String, String)| {
                 map(vec![("DataPath", Some(path.into())), ("Message", Some(text.into()))])

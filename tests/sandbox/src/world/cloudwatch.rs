@@ -39,6 +39,7 @@ pub enum Call {
     DeleteAlarms { names: Vec<String> },
     PutDashboard(PutDashboard),
     GetDashboard { name: String },
+    ListDashboards,
     DeleteDashboards { names: Vec<String> },
     ListTagsForResource { arn: String },
 }
@@ -51,6 +52,7 @@ pub enum Reply {
     Alarms(AlarmPage),
     Tags(BTreeMap<String, String>),
     Dashboard(Dashboard),
+    Dashboards(Vec<Dashboard>),
     /// Path and message of each.
     DashboardValidation(Vec<(String, String)>),
     Done,
@@ -108,6 +110,10 @@ impl World {
             }
             Call::PutDashboard(call) => self.put_dashboard(call),
             Call::GetDashboard { name } => self.cloudwatch.dashboard(&name).cloned().map(Reply::Dashboard),
+            // All at once: nobody here has a thousand, where AWS would begin another page.
+            Call::ListDashboards => {
+                Ok(Reply::Dashboards(self.cloudwatch.dashboards.values().cloned().collect()))
+            }
             Call::DeleteDashboards { names } => {
                 // One wrong name, and none is deleted: API model of DeleteDashboards.
                 names.iter().try_for_each(|name| self.cloudwatch.dashboard(name).map(drop))?;
@@ -118,8 +124,10 @@ impl World {
                 let of_metric = self.cloudwatch.alarms.values().find(|it| it.arn == arn).map(|it| &it.tags);
                 let composite =
                     self.cloudwatch.composites.values().find(|it| it.arn == arn).map(|it| &it.tags);
-                of_metric.or(composite).map(|tags| Reply::Tags(tags.clone())).ok_or_else(|| {
-                    Refusal::new("ResourceNotFoundException", format!("no alarm has the ARN {arn}"))
+                let dashboard =
+                    self.cloudwatch.dashboards.values().find(|it| it.arn == arn).map(|it| &it.tags);
+                of_metric.or(composite).or(dashboard).map(|tags| Reply::Tags(tags.clone())).ok_or_else(|| {
+                    Refusal::new("ResourceNotFoundException", format!("nothing has the ARN {arn}"))
                 })
             }
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bank::tests::{Pair, superuser};
-use crate::bank::{Config, Load, SCHEMA, seed};
+use crate::bank::{Config, Load, SCHEMA, Way, seed};
 
 async fn run(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap();
@@ -107,7 +107,13 @@ async fn rows_in_flight_are_no_differences_and_planted_ones_are_found_under_load
     .await;
 
     let login = pair.bank.source.app.clone();
-    let config = Config { logins: vec![login], clients: 4, writes_per_second: 300, seed: 2, journal: None };
+    let config = Config {
+        way: Way::Databases(vec![login]),
+        clients: 4,
+        writes_per_second: 300,
+        seed: 2,
+        journal: None,
+    };
     let load = Load::start(&config);
     let loaded = async {
         let pending = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'";

@@ -56,7 +56,7 @@ async fn the_load_follows_the_writer_and_every_check_of_the_move_can_fail() {
     let path = pair.scratch.0.join("load.journal");
     let journal = Arc::new(Journal::open(&path).unwrap());
     let config = Config {
-        logins: vec![pair.bank.source.app.clone(), pair.bank.target.app.clone()],
+        way: Way::Databases(vec![pair.bank.source.app.clone(), pair.bank.target.app.clone()]),
         clients: 8,
         writes_per_second: 2_000,
         seed: 3,

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | a body that is no JSON object, or a name with other characters than `A-Za-z0-9-_`, is refused | API model of PutDashboard |
 //! | a body that is odd is stored, and the answer says what is odd about it | API model of DashboardValidationMessage |
+//! | tags are heeded when it is made, and ignored when it is changed | API model of PutDashboard |
 //! | an absent one is `ResourceNotFound`: the code of its error in the query protocol, by which the SDK knows it | API model of DashboardNotFoundError |
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,6 +21,7 @@ use crate::world::{Refusal, World};
 pub struct PutDashboard {
     pub name: String,
     pub body: String,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A dashboard.
@@ -28,6 +32,7 @@ pub struct Dashboard {
     pub name: String,
     pub body: String,
     pub modified: Timestamp,
+    pub tags: BTreeMap<String, String>,
 }
 
 impl CloudWatch {
@@ -45,7 +50,7 @@ impl World {
     }
 
     pub(super) fn put_dashboard(&mut self, call: PutDashboard) -> Result<Reply, Refusal> {
-        let PutDashboard { name, body } = call;
+        let PutDashboard { name, body, tags } = call;
         let refuse = |why: String| Err(Refusal::new("InvalidParameterInput", why));
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         if name.is_empty() || name.len() > 255 || !name.bytes().all(legal) {
@@ -59,7 +64,10 @@ impl World {
         // Dashboards belong to no region.
         let arn = format!("arn:aws:cloudwatch::{}:dashboard/{name}", self.names.account());
         let messages = messages(content.get("widgets"));
-        let dashboard = Dashboard { arn, name: name.clone(), body, modified: self.now };
+        // Tags are heeded when it is made and ignored later.
+        let standing = self.cloudwatch.dashboards.get(&name).map(|standing| standing.tags.clone());
+        let tags = standing.unwrap_or(tags);
+        let dashboard = Dashboard { arn, name: name.clone(), body, modified: self.now, tags };
         self.cloudwatch.dashboards.insert(name, dashboard);
         Ok(Reply::DashboardValidation(messages))
     }

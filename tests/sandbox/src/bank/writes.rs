@@ -3,10 +3,12 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement, Transaction};
 
+use serde::{Deserialize, Serialize};
+
 use crate::bank::journal::Key;
 
 /// What a write was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     Insert,
     Update,
@@ -173,7 +175,7 @@ const TRANSFER_WEIGHT: u64 = 12;
 const KEY_CONSTRAINT: &str = "requests_pkey";
 
 /// One write with all its values, so that it can be sent again as it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Write {
     /// What makes it recognisable, whatever became of its answer.
     pub(super) key: Key,
@@ -181,7 +183,7 @@ pub(super) struct Write {
     work: Work,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Work {
     Single {
         which: usize,
@@ -190,7 +192,7 @@ enum Work {
         word: String,
     },
     Transfer {
-        currency: &'static str,
+        currency: String,
         amount: String,
         purpose: Option<String>,
         reference: String,
@@ -212,7 +214,7 @@ impl Write {
             chosen -= single.weight;
         }
         let work = Work::Transfer {
-            currency: dice.one_of(&["EUR", "USD", "CHF", "JPY"]),
+            currency: dice.one_of(&["EUR", "USD", "CHF", "JPY"]).to_owned(),
             amount: format!("{}.{:02}", dice.below(500), 1 + dice.below(99)),
             purpose: (dice.below(4) > 0).then(|| format!("Überweisung {} ✓", dice.word())),
             reference: format!("{}{}", dice.word(), dice.small()),
@@ -223,7 +225,7 @@ impl Write {
 }
 
 /// How a write that was carried out ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Done {
     /// Now; with how many rows changed, beside that of its key.
     Now(Kind, u64),
