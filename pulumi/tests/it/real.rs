@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use account::{Thing, changes, needs, thing};
 use serde_json::Value as Json;
+use slipway_infra::account_roles::DMS;
 use stack::{CANARY, Machine, said};
 
-use crate::mock::{Record, build};
+use crate::mock::{Mock, Record, build, build_with, config};
 
 const SECRETS: [(&str, &str); 2] =
-    [("vpnPresharedKey1", "canaryFirst.key_1"), ("vpnPresharedKey2", "canarySecond.key_2")];
+    [("vpnPresharedKey1", "secretCanaryFirst.key_1"), ("vpnPresharedKey2", "secretCanarySecond.key_2")];
 
 fn of<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [&SECRETS, more].concat()
@@ -128,7 +129,7 @@ fn engine_knows_what_was_said(state: &BTreeMap<Thing, &Json>, record: &Record) {
 /// The secrets are there for whoever has the passphrase, and nowhere in clear text.
 fn no_secret_is_stored(machine: &Machine, opened: &[Json]) {
     let opened = serde_json::to_string(opened).unwrap();
-    for canary in SECRETS.map(|(_, it)| it).into_iter().chain(["canaryPassword"]) {
+    for canary in SECRETS.map(|(_, it)| it).into_iter().chain(["secretCanaryPassword"]) {
         assert!(opened.contains(canary), "{canary} is nowhere, so its absence would say nothing");
     }
     let files = machine.stored();
@@ -150,7 +151,11 @@ fn two_stacks_stand_in_one_account_and_one_goes_without_the_other() {
         stack
     });
     let resources = machine.account.resources();
-    let records = configured.each_ref().map(|it| build(it));
+    // The account's roles are the first one's; the second uses them.
+    let roles = DMS.map(|it| (it.name, suffixes[0])).to_vec();
+    let (second, end) = build_with(Mock { roles, ..Mock::default() }, &config(&configured[1]));
+    assert_eq!(end, Ok(()));
+    let records = [build(&configured[0]), second];
     assert_eq!(keys(&resources), records.iter().flat_map(|it| keys(&needs(it))).collect());
     // Neither has anything of the other's: no name and no id.
     let of_stack = |name: &str, it: &Json| it["urn"].as_str().unwrap().contains(&format!(":{name}::"));
@@ -166,13 +171,14 @@ fn two_stacks_stand_in_one_account_and_one_goes_without_the_other() {
     }
     machine.account.take_log();
 
-    let mut left = retained(&stacks[0].state());
+    let left = retained(&stacks[0].state());
+    assert!(DMS.iter().all(|it| left.iter().any(|(_, name)| name.contains(it.part))), "{left:?}");
     stacks[0].destroy();
     machine.account.take_log().deleted_in_order(&needs(&records[0]));
     let expected: BTreeSet<Thing> = keys(&needs(&records[1])).union(&left).cloned().collect();
     assert_eq!(keys(&machine.account.resources()), expected);
     stacks[1].nothing_to_do();
-    left.extend(retained(&stacks[1].state()));
+    assert_eq!(retained(&stacks[1].state()), BTreeSet::new());
     stacks[1].destroy();
     machine.account.take_log().deleted_in_order(&needs(&records[1]));
     assert_eq!(keys(&machine.account.resources()), left);

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,10 +35,40 @@ type resource struct {
 	Inputs json.RawMessage `json:"inputs,omitempty"`
 }
 
-// Ids look like nobody else's, so whatever holds one has it from here.
-var ids = regexp.MustCompile(`made-[0-9a-f]{17}`)
+// Its name with AWS, if it is given one.
+func (it resource) name() string {
+	var inputs map[string]any
+	if json.Unmarshal(it.Inputs, &inputs) != nil {
+		return ""
+	}
+	name, _ := inputs["name"].(string)
+	return name
+}
 
-func newID() string {
+const (
+	role       = "aws:iam/role:Role"
+	attachment = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+	zone       = "aws:route53/zone:Zone"
+	roleArn    = "arn:aws:iam::111122223333:role/"
+)
+
+// Ids look like nobody else's, so whatever holds one has it from here. A role's id is its name, which may be said of a
+// role that is yet to be; its ARN is had from here.
+var ids = regexp.MustCompile(`made-[0-9a-f]{17}|` + roleArn + `[A-Za-z0-9-]+`)
+
+// The ids in a text.
+func named(text []byte) []string {
+	var found []string
+	for _, id := range ids.FindAllString(string(text), -1) {
+		found = append(found, strings.TrimPrefix(id, roleArn))
+	}
+	return found
+}
+
+func newID(kind string, inputs *structpb.Struct) string {
+	if kind == role {
+		return inputs.GetFields()["name"].GetStringValue()
+	}
 	random := make([]byte, 9)
 	// It never fails, by its documentation.
 	_, _ = rand.Read(random)
@@ -79,9 +110,21 @@ func (a *account) add(it resource, inputs *structpb.Struct) error {
 	if err != nil {
 		return err
 	}
+	name := inputs.GetFields()["name"].GetStringValue()
+	if it.Type == zone {
+		// Zones may share a name.
+		name = ""
+	}
 	for _, other := range there {
-		if other.Type == it.Type && other.Name == it.Name {
+		if other.Type != it.Type || other.Name != it.Name && (name == "" || other.name() != name) {
+			continue
+		}
+		if it.Type != attachment {
 			return status.Errorf(codes.AlreadyExists, "%s %s exists: %s", it.Type, it.Name, other.Urn)
+		}
+		// To attach a policy once more is no fault with AWS.
+		if err := os.Remove(a.file(other.ID)); err != nil {
+			return err
 		}
 	}
 	return a.put(it, inputs)
@@ -92,7 +135,7 @@ func (a *account) put(it resource, inputs *structpb.Struct) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ids.FindAllString(string(text), -1) {
+	for _, id := range named(text) {
 		if _, err := os.Stat(a.file(id)); err != nil {
 			return status.Errorf(codes.NotFound, "%s %s names %s, which does not exist", it.Type, it.Name, id)
 		}
@@ -111,13 +154,44 @@ func (a *account) remove(it resource) error {
 		return err
 	}
 	for _, other := range there {
-		for _, id := range ids.FindAllString(string(other.Inputs), -1) {
+		for _, id := range named(other.Inputs) {
 			if id == it.ID && other.ID != it.ID {
 				return status.Errorf(codes.FailedPrecondition, "%s is needed by %s", it.Urn, other.Urn)
 			}
 		}
 	}
 	return os.Remove(a.file(it.ID))
+}
+
+// What a function finds that looks for roles, put into its answer.
+func (a *account) look(token string, answer map[string]*structpb.Value) error {
+	switch token {
+	case "aws:iam/getRoles:getRoles":
+		pattern, err := regexp.Compile(answer["nameRegex"].GetStringValue())
+		if err != nil {
+			return err
+		}
+		a.looking.Lock()
+		there, err := a.all()
+		a.looking.Unlock()
+		names := &structpb.ListValue{}
+		for _, it := range there {
+			if it.Type == role && pattern.MatchString(it.ID) {
+				names.Values = append(names.Values, structpb.NewStringValue(it.ID))
+			}
+		}
+		answer["names"] = structpb.NewListValue(names)
+		return err
+	case "aws:iam/getRole:getRole":
+		name := answer["name"].GetStringValue()
+		inputs, err := a.inputs(name)
+		if err != nil || inputs == nil {
+			return errors.Join(err, status.Errorf(codes.NotFound, "there is no role %s", name))
+		}
+		answer["arn"] = structpb.NewStringValue(roleArn + name)
+		answer["tags"] = inputs.Fields["tags"]
+	}
+	return nil
 }
 
 // Nothing, and no error, if it does not exist.
@@ -134,7 +208,7 @@ func (a *account) inputs(id string) (*structpb.Struct, error) {
 }
 
 func (a *account) all() ([]resource, error) {
-	files, err := filepath.Glob(a.file("made-*"))
+	files, err := filepath.Glob(a.file("*"))
 	if err != nil {
 		return nil, err
 	}
@@ -154,5 +228,5 @@ func (a *account) all() ([]resource, error) {
 }
 
 func (a *account) file(id string) string {
-	return filepath.Join(a.folder, id)
+	return filepath.Join(a.folder, "made-"+strings.TrimPrefix(id, "made-"))
 }

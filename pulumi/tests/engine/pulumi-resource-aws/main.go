@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -53,7 +54,11 @@ func (c *cloud) GetPluginInfo(context.Context, *emptypb.Empty) (*pulumirpc.Plugi
 }
 
 func (c *cloud) CheckConfig(_ context.Context, it *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
-	return checked(it.News, c.schema.Provider), nil
+	known := c.schema.Provider
+	known.InputProperties = maps.Clone(known.InputProperties)
+	// The engine puts the version that was asked for among the inputs.
+	known.InputProperties["version"] = property{Type: "string"}
+	return checked(it.News, known), nil
 }
 
 func (c *cloud) DiffConfig(_ context.Context, it *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
@@ -69,7 +74,10 @@ func (c *cloud) Invoke(_ context.Context, it *pulumirpc.InvokeRequest) (*pulumir
 	if err != nil {
 		return nil, err
 	}
-	return &pulumirpc.InvokeResponse{Return: answer}, nil
+	if err := c.account.look(it.Tok, answer); err != nil {
+		return nil, err
+	}
+	return &pulumirpc.InvokeResponse{Return: &structpb.Struct{Fields: answer}}, nil
 }
 
 func (c *cloud) Check(_ context.Context, it *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
@@ -91,7 +99,7 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 	if it.Type == c.refuse {
 		return nil, status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", it.Type)
 	}
-	id := newID()
+	id := newID(it.Type, it.Properties)
 	made := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: id}
 	err := c.account.change("create", made, it.Properties, func() error { return c.account.add(made, it.Properties) })
 	if err != nil {

@@ -13,8 +13,8 @@ use super::account::{Account, Thing, thing};
 use super::binaries;
 use crate::mock::settings;
 
-/// Begins all that no one may see.
-pub const CANARY: &str = "canary";
+/// Begins all that no one may see. AWS's own types have names that begin with `canary`.
+pub const CANARY: &str = "secretCanary";
 
 /// A machine with Pulumi. What it has made goes with it.
 pub struct Machine {
