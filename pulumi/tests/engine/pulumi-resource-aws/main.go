@@ -5,7 +5,7 @@
 //	SLIPWAY_TEST_SCHEMA   schema/aws.json
 //	SLIPWAY_TEST_ACCOUNT  the folder of what was made, a file for each resource, and of `log`, a line for each beginning
 //	                      and each end of a change
-//	SLIPWAY_TEST_REFUSE   a type, the creation of which is refused
+//	SLIPWAY_TEST_REFUSE   a type, the creation and the change of which are refused
 package main
 
 import (
@@ -96,8 +96,8 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 	if it.Preview {
 		return &pulumirpc.CreateResponse{Properties: c.schema.answer(it.Type, "", it.Properties)}, nil
 	}
-	if it.Type == c.refuse {
-		return nil, status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", it.Type)
+	if err := c.refused(it.Type); err != nil {
+		return nil, err
 	}
 	id := newID(it.Type, it.Properties)
 	made := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: id}
@@ -119,6 +119,9 @@ func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.R
 
 func (c *cloud) Update(_ context.Context, it *pulumirpc.UpdateRequest) (*pulumirpc.UpdateResponse, error) {
 	if !it.Preview {
+		if err := c.refused(it.Type); err != nil {
+			return nil, err
+		}
 		changed := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: it.Id}
 		err := c.account.change("update", changed, it.News, func() error { return c.account.put(changed, it.News) })
 		if err != nil {
@@ -132,6 +135,13 @@ func (c *cloud) Delete(_ context.Context, it *pulumirpc.DeleteRequest) (*emptypb
 	gone := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: it.Id}
 	err := c.account.change("delete", gone, nil, func() error { return c.account.remove(gone) })
 	return &emptypb.Empty{}, err
+}
+
+func (c *cloud) refused(kind string) error {
+	if kind != c.refuse {
+		return nil
+	}
+	return status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", kind)
 }
 
 // Inputs that the type has not, or lacks, are refused.

@@ -37,7 +37,7 @@ impl Machine {
         Self { folder, programs, refused: RefCell::default(), account }
     }
 
-    /// From now on the provider refuses to make this type; an empty one is none.
+    /// From now on the provider refuses to make or to change this type; an empty one is none.
     pub fn refuse(&self, kind: &str) {
         kind.clone_into(&mut self.refused.borrow_mut());
     }
