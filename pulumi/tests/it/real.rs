@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use account::{Thing, changes, needs, thing};
 use serde_json::Value as Json;
-use slipway_infra::account_roles::DMS;
+use slipway_infra::account_roles::{DMS, MGN, MGN_LINKED};
 use stack::{CANARY, Machine, said};
 
 use crate::mock::{Mock, Record, build, build_with, config};
@@ -144,15 +144,19 @@ fn no_secret_is_stored(machine: &Machine, opened: &[Json]) {
 fn two_stacks_stand_in_one_account_and_one_goes_without_the_other() {
     let machine = Machine::new("two");
     let suffixes = ["greenhouse", "workshop"];
-    let configured = suffixes.map(|it| of(&[("environmentSuffix", it), ("profile", "production")]));
+    let configured = suffixes
+        .map(|it| of(&[("environmentSuffix", it), ("profile", "production"), ("serverMigration", "true")]));
     let stacks = [0, 1].map(|it| {
         let stack = machine.stack(suffixes[it], &configured[it]);
         stack.up();
+        // Its own roles are found now.
+        stack.nothing_to_do();
         stack
     });
     let resources = machine.account.resources();
     // The account's roles are the first one's; the second uses them.
-    let roles = DMS.map(|it| (it.name, suffixes[0])).to_vec();
+    let roles: Vec<&str> = DMS.iter().chain(&MGN).map(|it| it.name).chain([MGN_LINKED]).collect();
+    let roles = roles.into_iter().map(|it| (it, suffixes[0])).collect();
     let (second, end) = build_with(Mock { roles, ..Mock::default() }, &config(&configured[1]));
     assert_eq!(end, Ok(()));
     let records = [build(&configured[0]), second];
@@ -172,7 +176,10 @@ fn two_stacks_stand_in_one_account_and_one_goes_without_the_other() {
     machine.account.take_log();
 
     let left = retained(&stacks[0].state());
-    assert!(DMS.iter().all(|it| left.iter().any(|(_, name)| name.contains(it.part))), "{left:?}");
+    let parts = DMS.iter().chain(&MGN).map(|it| it.part).chain(["mgn-linked"]);
+    for part in parts {
+        assert!(left.iter().any(|(_, name)| name.contains(part)), "{part}: {left:?}");
+    }
     stacks[0].destroy();
     machine.account.take_log().deleted_in_order(&needs(&records[0]));
     let expected: BTreeSet<Thing> = keys(&needs(&records[1])).union(&left).cloned().collect();
@@ -182,6 +189,16 @@ fn two_stacks_stand_in_one_account_and_one_goes_without_the_other() {
     stacks[1].destroy();
     machine.account.take_log().deleted_in_order(&needs(&records[1]));
     assert_eq!(keys(&machine.account.resources()), left);
+
+    // The first comes again and takes up what it left.
+    stacks[0].up();
+    let log = machine.account.take_log();
+    let needed = needs(&records[0]);
+    let attached = |it: &&Thing| it.0 == "aws:iam/rolePolicyAttachment:RolePolicyAttachment";
+    let again: BTreeSet<Thing> = left.iter().filter(|it| !attached(it)).cloned().collect();
+    assert_eq!(log.done("create"), keys(&needed).difference(&again).cloned().collect());
+    assert_eq!(keys(&machine.account.resources()), keys(&needed));
+    stacks[0].nothing_to_do();
 }
 
 /// Whatever needs this type, at whatever remove.

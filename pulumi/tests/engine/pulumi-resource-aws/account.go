@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -47,9 +48,12 @@ func (it resource) name() string {
 
 const (
 	role       = "aws:iam/role:Role"
+	linked     = "aws:iam/serviceLinkedRole:ServiceLinkedRole"
+	profile    = "aws:iam/instanceProfile:InstanceProfile"
 	attachment = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 	zone       = "aws:route53/zone:Zone"
 	roleArn    = "arn:aws:iam::111122223333:role/"
+	linkedArn  = roleArn + "aws-service-role/mgn.amazonaws.com/AWSServiceRoleForApplicationMigrationService"
 )
 
 // Ids look like nobody else's, so whatever holds one has it from here. A role's id is its name, which may be said of a
@@ -65,9 +69,14 @@ func named(text []byte) []string {
 	return found
 }
 
+// By its id AWS's provider takes up what exists: of these it is not AWS that makes it up.
 func newID(kind string, inputs *structpb.Struct) string {
-	if kind == role {
+	switch kind {
+	case role, profile:
 		return inputs.GetFields()["name"].GetStringValue()
+	case linked:
+		// MGN's is the only one that is made.
+		return linkedArn
 	}
 	random := make([]byte, 9)
 	// It never fails, by its documentation.
@@ -123,7 +132,7 @@ func (a *account) add(it resource, inputs *structpb.Struct) error {
 			return status.Errorf(codes.AlreadyExists, "%s %s exists: %s", it.Type, it.Name, other.Urn)
 		}
 		// To attach a policy once more is no fault with AWS.
-		if err := os.Remove(a.file(other.ID)); err != nil {
+		if err := os.Remove(a.file(other.Type, other.ID)); err != nil {
 			return err
 		}
 	}
@@ -136,7 +145,7 @@ func (a *account) put(it resource, inputs *structpb.Struct) error {
 		return err
 	}
 	for _, id := range named(text) {
-		if _, err := os.Stat(a.file(id)); err != nil {
+		if _, err := os.Stat(a.file(role, id)); err != nil {
 			return status.Errorf(codes.NotFound, "%s %s names %s, which does not exist", it.Type, it.Name, id)
 		}
 	}
@@ -145,7 +154,7 @@ func (a *account) put(it resource, inputs *structpb.Struct) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(a.file(it.ID), whole, 0o600)
+	return os.WriteFile(a.file(it.Type, it.ID), whole, 0o600)
 }
 
 func (a *account) remove(it resource) error {
@@ -160,45 +169,57 @@ func (a *account) remove(it resource) error {
 			}
 		}
 	}
-	return os.Remove(a.file(it.ID))
+	return os.Remove(a.file(it.Type, it.ID))
 }
 
 // What a function finds that looks for roles, put into its answer.
 func (a *account) look(token string, answer map[string]*structpb.Value) error {
+	a.looking.Lock()
+	there, err := a.all()
+	a.looking.Unlock()
+	if err != nil {
+		return err
+	}
+	roles := map[string]resource{}
+	for _, it := range there {
+		if it.Type == role || it.Type == linked {
+			roles[path.Base(it.ID)] = it
+		}
+	}
 	switch token {
 	case "aws:iam/getRoles:getRoles":
 		pattern, err := regexp.Compile(answer["nameRegex"].GetStringValue())
 		if err != nil {
 			return err
 		}
-		a.looking.Lock()
-		there, err := a.all()
-		a.looking.Unlock()
 		names := &structpb.ListValue{}
-		for _, it := range there {
-			if it.Type == role && pattern.MatchString(it.ID) {
-				names.Values = append(names.Values, structpb.NewStringValue(it.ID))
+		for name := range roles {
+			if pattern.MatchString(name) {
+				names.Values = append(names.Values, structpb.NewStringValue(name))
 			}
 		}
 		answer["names"] = structpb.NewListValue(names)
-		return err
 	case "aws:iam/getRole:getRole":
 		name := answer["name"].GetStringValue()
-		inputs, err := a.inputs(name)
-		if err != nil || inputs == nil {
-			return errors.Join(err, status.Errorf(codes.NotFound, "there is no role %s", name))
+		it, found := roles[name]
+		if !found {
+			return status.Errorf(codes.NotFound, "there is no role %s", name)
 		}
-		answer["arn"] = structpb.NewStringValue(roleArn + name)
+		inputs := &structpb.Struct{}
+		if err := protojson.Unmarshal(it.Inputs, inputs); err != nil {
+			return err
+		}
+		answer["arn"] = structpb.NewStringValue(roleArn + strings.TrimPrefix(it.ID, roleArn))
 		answer["tags"] = inputs.Fields["tags"]
 	}
 	return nil
 }
 
 // Nothing, and no error, if it does not exist.
-func (a *account) inputs(id string) (*structpb.Struct, error) {
+func (a *account) inputs(kind, id string) (*structpb.Struct, error) {
 	a.looking.Lock()
 	defer a.looking.Unlock()
-	text, err := os.ReadFile(a.file(id))
+	text, err := os.ReadFile(a.file(kind, id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -208,7 +229,7 @@ func (a *account) inputs(id string) (*structpb.Struct, error) {
 }
 
 func (a *account) all() ([]resource, error) {
-	files, err := filepath.Glob(a.file("*"))
+	files, err := filepath.Glob(filepath.Join(a.folder, "made-*"))
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +248,9 @@ func (a *account) all() ([]resource, error) {
 	return found, nil
 }
 
-func (a *account) file(id string) string {
-	return filepath.Join(a.folder, "made-"+strings.TrimPrefix(id, "made-"))
+func (a *account) file(kind, id string) string {
+	if !strings.HasPrefix(id, "made-") {
+		id = strings.ReplaceAll("made-"+kind+"-"+id, "/", "-")
+	}
+	return filepath.Join(a.folder, id)
 }

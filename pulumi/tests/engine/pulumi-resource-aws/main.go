@@ -109,7 +109,7 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 }
 
 func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.ReadResponse, error) {
-	inputs, err := c.account.inputs(it.Id)
+	inputs, err := c.account.inputs(it.Type, it.Id)
 	if err != nil || inputs == nil {
 		return &pulumirpc.ReadResponse{}, err
 	}
