@@ -13,6 +13,8 @@ use crate::mock::{Record, build, config};
 
 const WIDTH: i32 = 200;
 const HEIGHT: i32 = 64;
+/// How far a line goes straight at first, beneath its port.
+const STRAIGHT: i32 = 34;
 
 /// Left upper corner and colour. Calls to AWS's own APIs are told by a mark instead of lines.
 fn place(party: Party) -> Option<(i32, i32, &'static str)> {
@@ -24,8 +26,8 @@ fn place(party: Party) -> Option<(i32, i32, &'static str)> {
         Party::LoadBalancer => (400, 120, "#7c3aed"),
         Party::Application => (680, 270, "#2563eb"),
         Party::Replication => (680, 440, "#047857"),
-        Party::Control => (680, 600, "#be185d"),
-        Party::ControlPlane => (400, 640, "#9d174d"),
+        Party::Control => (720, 600, "#be185d"),
+        Party::ControlPlane => (380, 640, "#9d174d"),
         Party::Database => (1000, 380, "#1e3a8a"),
         Party::Endpoints | Party::Internet | Party::Staging | Party::Test => return None,
     })
@@ -63,18 +65,19 @@ fn frame(svg: &mut String, x: i32, y: i32, width: i32, height: i32, title: &str)
     .unwrap();
 }
 
-/// A line from one party to another, with its port at its beginning.
-fn line(svg: &mut String, flow: &Flow, port: u16, nth: i32) {
+/// A line from one party to another, with its port at its beginning. Lines of one party leave it one below the other, and
+/// arrive likewise; this one is the `nth` of the one and the `to_nth` of the other.
+fn line(svg: &mut String, flow: &Flow, port: u16, nth: i32, to_nth: i32) {
     let (Some((x1, y1, colour)), Some((x2, y2, _))) = (place(flow.from), place(flow.to)) else { return };
     let right = x2 > x1;
-    // Lines of one party leave it one below the other, and arrive spread out likewise.
-    let (from_y, to_y) = (y1 + if right { 12 } else { 34 } + nth * 13, y2 + 14 + (y1 / 16 + nth * 5) % 38);
+    let (from_y, to_y) = if right { (y1 + 12, y2 + 10) } else { (y1 + 34, y2 + 26) };
+    let (from_y, to_y) = (from_y + nth * 13, to_y + to_nth * 12);
     let (from_x, to_x) = if right { (x1 + WIDTH, x2 - 4) } else { (x1, x2 + WIDTH + 4) };
-    let bend = (to_x - from_x) / 2;
-    let (a, b) = (from_x + bend, to_x - bend);
+    let curve_x = if right { from_x + STRAIGHT } else { from_x - STRAIGHT };
+    let middle = i32::midpoint(curve_x, to_x);
     writeln!(
         svg,
-        r#"<path d="M{from_x} {from_y} C{a} {from_y} {b} {to_y} {to_x} {to_y}" fill="none" stroke="{colour}" stroke-width="1.6" marker-end="url(#end)"/><text x="{}" y="{}" class="port" fill="{colour}"{}>{port}</text>"#,
+        r#"<path d="M{from_x} {from_y} H{curve_x} C{middle} {from_y} {middle} {to_y} {to_x} {to_y}" fill="none" stroke="{colour}" stroke-width="1.6" marker-end="url(#end)"/><text x="{}" y="{}" class="port" fill="{colour}"{}>{port}</text>"#,
         if right { from_x + 5 } else { from_x - 5 },
         from_y - 3,
         if right { "" } else { r#" text-anchor="end""# },
@@ -133,8 +136,8 @@ fn draw(record: &Record) -> String {
     let subnets =
         |word: &str| record.resources().filter(|it| it.name.starts_with(&format!("subnet-{word}"))).count();
     let nats = record.of_kind("aws:ec2/natGateway:NatGateway").len();
-    frame(&mut svg, 20, 80, 240, 120, "Internet");
-    frame(&mut svg, 20, 250, 240, 470, "On-premises");
+    frame(&mut svg, 20, 80, 270, 120, "Internet");
+    frame(&mut svg, 20, 250, 270, 470, "On-premises");
     frame(&mut svg, 340, 40, 900, 690, "VPC");
     frame(
         &mut svg,
@@ -145,14 +148,17 @@ fn draw(record: &Record) -> String {
         &format!("{} public subnets, with {nats} NAT gateway", subnets("public")),
     );
     frame(&mut svg, 360, 230, 860, 480, &format!("{} private subnets", subnets("private")));
-    let mut nth: BTreeMap<Party, i32> = BTreeMap::new();
     let flows = recorded(record);
-    for flow in flows.iter().filter(|it| it.from != it.to) {
-        if place(flow.from).is_some() && place(flow.to).is_some() {
-            let nth = nth.entry(flow.from).or_default();
-            line(&mut svg, flow, flow.port.number(&config(&[])), *nth);
-            *nth += 1;
-        }
+    // From above to below, as they arrive.
+    let placed = |it: &&Flow| it.from != it.to && place(it.from).is_some() && place(it.to).is_some();
+    let mut lines: Vec<&Flow> = flows.iter().filter(placed).collect();
+    lines.sort_by_key(|it| place(it.from).map(|(x, y, _)| (y, x)));
+    let (mut left, mut arrived) = (BTreeMap::new(), BTreeMap::new());
+    for flow in lines {
+        let (nth, to_nth) = (left.entry(flow.from).or_default(), arrived.entry(flow.to).or_default());
+        line(&mut svg, flow, flow.port.number(&config(&[])), *nth, *to_nth);
+        *nth += 1;
+        *to_nth += 1;
     }
     let parties: BTreeSet<Party> = flows.iter().flat_map(|it| [it.from, it.to]).collect();
     for party in parties {

@@ -5,12 +5,13 @@
 //	SLIPWAY_TEST_SCHEMA   schema/aws.json
 //	SLIPWAY_TEST_ACCOUNT  the folder of what was made, a file for each resource, and of `log`, a line for each beginning
 //	                      and each end of a change
-//	SLIPWAY_TEST_REFUSE   a type, the creation of which is refused
+//	SLIPWAY_TEST_REFUSE   a type, the creation and the change of which are refused
 package main
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -53,7 +54,11 @@ func (c *cloud) GetPluginInfo(context.Context, *emptypb.Empty) (*pulumirpc.Plugi
 }
 
 func (c *cloud) CheckConfig(_ context.Context, it *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
-	return checked(it.News, c.schema.Provider), nil
+	known := c.schema.Provider
+	known.InputProperties = maps.Clone(known.InputProperties)
+	// The engine puts the version that was asked for among the inputs.
+	known.InputProperties["version"] = property{Type: "string"}
+	return checked(it.News, known), nil
 }
 
 func (c *cloud) DiffConfig(_ context.Context, it *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
@@ -69,7 +74,10 @@ func (c *cloud) Invoke(_ context.Context, it *pulumirpc.InvokeRequest) (*pulumir
 	if err != nil {
 		return nil, err
 	}
-	return &pulumirpc.InvokeResponse{Return: answer}, nil
+	if err := c.account.look(it.Tok, answer); err != nil {
+		return nil, err
+	}
+	return &pulumirpc.InvokeResponse{Return: &structpb.Struct{Fields: answer}}, nil
 }
 
 func (c *cloud) Check(_ context.Context, it *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
@@ -88,10 +96,10 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 	if it.Preview {
 		return &pulumirpc.CreateResponse{Properties: c.schema.answer(it.Type, "", it.Properties)}, nil
 	}
-	if it.Type == c.refuse {
-		return nil, status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", it.Type)
+	if err := c.refused(it.Type); err != nil {
+		return nil, err
 	}
-	id := newID()
+	id := newID(it.Type, it.Properties)
 	made := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: id}
 	err := c.account.change("create", made, it.Properties, func() error { return c.account.add(made, it.Properties) })
 	if err != nil {
@@ -101,7 +109,7 @@ func (c *cloud) Create(_ context.Context, it *pulumirpc.CreateRequest) (*pulumir
 }
 
 func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.ReadResponse, error) {
-	inputs, err := c.account.inputs(it.Id)
+	inputs, err := c.account.inputs(it.Type, it.Id)
 	if err != nil || inputs == nil {
 		return &pulumirpc.ReadResponse{}, err
 	}
@@ -111,6 +119,9 @@ func (c *cloud) Read(_ context.Context, it *pulumirpc.ReadRequest) (*pulumirpc.R
 
 func (c *cloud) Update(_ context.Context, it *pulumirpc.UpdateRequest) (*pulumirpc.UpdateResponse, error) {
 	if !it.Preview {
+		if err := c.refused(it.Type); err != nil {
+			return nil, err
+		}
 		changed := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: it.Id}
 		err := c.account.change("update", changed, it.News, func() error { return c.account.put(changed, it.News) })
 		if err != nil {
@@ -124,6 +135,13 @@ func (c *cloud) Delete(_ context.Context, it *pulumirpc.DeleteRequest) (*emptypb
 	gone := resource{Urn: it.Urn, Type: it.Type, Name: it.Name, ID: it.Id}
 	err := c.account.change("delete", gone, nil, func() error { return c.account.remove(gone) })
 	return &emptypb.Empty{}, err
+}
+
+func (c *cloud) refused(kind string) error {
+	if kind != c.refuse {
+		return nil
+	}
+	return status.Errorf(codes.ResourceExhausted, "the account takes no more of %s", kind)
 }
 
 // Inputs that the type has not, or lacks, are refused.

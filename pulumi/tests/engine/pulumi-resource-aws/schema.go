@@ -80,6 +80,9 @@ func (s *schema) answer(kind, id string, inputs *structpb.Struct) *structpb.Stru
 		}
 		answer.Fields[property] = value
 	}
+	if kind == role && id != "" {
+		answer.Fields["arn"] = structpb.NewStringValue(roleArn + id)
+	}
 	return answer
 }
 
@@ -121,8 +124,8 @@ func (s *schema) value(name string, it property, id string, depth int) *structpb
 	}
 }
 
-// What a function answers: an account like any, in which nothing is found that is looked for.
-func (s *schema) call(token string, arguments *structpb.Struct) (*structpb.Struct, error) {
+// What a function answers, as far as it is not looked for: lists are empty.
+func (s *schema) call(token string, arguments *structpb.Struct) (map[string]*structpb.Value, error) {
 	known, found := s.Functions[token]
 	if !found {
 		return nil, status.Errorf(codes.NotFound, "%s is not in the schema", token)
@@ -149,7 +152,7 @@ func (s *schema) call(token string, arguments *structpb.Struct) (*structpb.Struc
 		answer["names"] = structpb.NewListValue(names)
 	case "aws:secretsmanager/getRandomPassword:getRandomPassword":
 		// Another one each time, as AWS's. Tests look for how it begins.
-		answer["randomPassword"] = structpb.NewStringValue("canaryPassword" + rand.Text())
+		answer["randomPassword"] = structpb.NewStringValue("secretCanaryPassword" + rand.Text())
 	}
-	return &structpb.Struct{Fields: answer}, nil
+	return answer, nil
 }

@@ -55,9 +55,10 @@ fn key() -> String {
     key
 }
 
-/// Pulumi's release, as go.mod asks for it.
+/// Pulumi's release, as go.mod asks for it. A comment may follow it.
 fn version() -> &'static str {
-    MODULE[0].1.lines().find_map(|it| it.trim().strip_prefix(PULUMI)).unwrap().trim()
+    let asked = MODULE[0].1.lines().find_map(|it| it.trim().strip_prefix(PULUMI)).unwrap();
+    asked.split_whitespace().next().unwrap()
 }
 
 fn build(work: &Path) {

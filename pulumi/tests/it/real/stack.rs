@@ -13,8 +13,8 @@ use super::account::{Account, Thing, thing};
 use super::binaries;
 use crate::mock::settings;
 
-/// Begins all that no one may see.
-pub const CANARY: &str = "canary";
+/// Begins all that no one may see. AWS's own types have names that begin with `canary`.
+pub const CANARY: &str = "secretCanary";
 
 /// A machine with Pulumi. What it has made goes with it.
 pub struct Machine {
@@ -37,7 +37,7 @@ impl Machine {
         Self { folder, programs, refused: RefCell::default(), account }
     }
 
-    /// From now on the provider refuses to make this type; an empty one is none.
+    /// From now on the provider refuses to make or to change this type; an empty one is none.
     pub fn refuse(&self, kind: &str) {
         kind.clone_into(&mut self.refused.borrow_mut());
     }
