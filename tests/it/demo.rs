@@ -1,9 +1,10 @@
 //! The demo's checks are the product's proof, so each must be able to fail.
 
-use sandbox::cli::{Delays, Demo};
+use sandbox::cli::{Delays, Demo, Scenario};
 
 fn flags() -> Demo {
     Demo {
+        scenario: Scenario::Database,
         delays: Some(Delays::None),
         keep: false,
         rows: 5_000,

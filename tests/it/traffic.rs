@@ -213,7 +213,7 @@ async fn both_goals_at_once_move_the_traffic_first_and_then_the_writer_and_lose_
         object["spec"]["traffic"]["steps"] = json!([{"weight": 100, "hold": "1s"}]);
         object["spec"]["gates"].as_array_mut().unwrap().push(json!({
             "name": "one-bank", "interval": "1s",
-            "sql": {"query": "SELECT count(*) > 0 FROM accounts", "expect": "true"},
+            "sql": {"query": "SELECT count(*) > 0 FROM public.accounts", "expect": "true"},
         }));
     });
     journey.try_apply(&both).await.unwrap();

@@ -177,7 +177,7 @@ pub struct DatabaseVerifiedGate {}
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SqlGate {
-    /// One SELECT that returns one value.
+    /// One SELECT that returns one value. Tables are named with their schema.
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]+$"))]
     #[x_kube(validation = Rule::new("self.matches('(?i)^[[:space:]]*(select|with|values|table)([^a-z0-9_]|$)')").message("spec.gates: sql.query is one query that begins with SELECT, WITH, VALUES or TABLE"))]
     pub query: String,

@@ -45,8 +45,8 @@ pub enum Verb {
     Journal(JournalCheck),
     /// Compare every row of source and target, under load or not.
     Check(Of),
-    /// Carry the example's database from one server to the other, from nothing, cut over under load, and prove that no
-    /// write is missing or there twice.
+    /// Carry the examples from one side to the other, from nothing: the API's traffic, then its database, under load; and
+    /// prove that no write is missing or there twice.
     Demo(Demo),
     /// Cut over many times under load, and say how long each part took and whether anything was lost.
     CutoverBench(CutoverBench),
@@ -121,9 +121,23 @@ pub struct JournalCheck {
     pub journal: Option<PathBuf>,
 }
 
+/// Which story the demo tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// The traffic by steps, then the database, then the end of both.
+    Whole,
+    /// The new side becomes sick at 25 %, and the traffic goes back by itself.
+    Rollback,
+    /// The database alone.
+    Database,
+}
+
 /// Flags of `demo`.
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
+    /// Which story.
+    #[arg(long, value_enum, default_value = "whole")]
+    pub scenario: Scenario,
     /// How long AWS takes. Without it the story is told twice: first without delays, then with AWS's.
     #[arg(long, value_enum)]
     pub delays: Option<Delays>,

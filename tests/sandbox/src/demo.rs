@@ -9,6 +9,7 @@ pub(crate) mod account;
 pub mod build;
 pub mod check;
 mod moving;
+mod shift;
 pub(crate) mod spans;
 mod table;
 pub(crate) mod watch;
@@ -25,9 +26,11 @@ use serde_json::{Value, json};
 use crate::bank::probe::Prober;
 use crate::bank::{self, Comparison};
 use crate::canary;
-use crate::cli::{Delays, Demo, log_to, told_to_end};
+use crate::cli::{Delays, Demo, Scenario, log_to, told_to_end};
 use crate::process::{self, Running, Spec};
-use crate::sandbox::{Example, Options, Sandbox, apply_example, install_crds, migrations, start_operator};
+use crate::sandbox::{
+    Example, Fleets, Options, RECORD, Sandbox, apply_example, install_crds, migrations, start_operator,
+};
 use account::{Account, thousands};
 use build::{Programs, programs};
 use watch::{Migration, Watch};
@@ -51,6 +54,8 @@ pub async fn run(flags: &Demo) -> Result<(), String> {
     };
     let runs = match flags.delays {
         Some(delays) => vec![delays],
+        // What makes it long is the TTL of the records, whatever AWS takes.
+        None if flags.scenario == Scenario::Rollback => vec![Delays::None],
         // What is kept is one world.
         None if flags.keep => vec![Delays::None],
         None => vec![Delays::None, Delays::Aws],
@@ -103,7 +108,8 @@ async fn story(
     };
     log_to(&directory)?;
     let programs = programs.clone();
-    let mut stage = Stage { account, sandbox, operator: None, load: None, prober: None, programs, delays };
+    let mut stage =
+        Stage { account, sandbox, operator: None, fleets: None, load: None, prober: None, programs, delays };
     let (outcome, interrupted) = tokio::select! {
         biased;
         told = &mut told => (Err(ended(told)), true),
@@ -140,6 +146,7 @@ struct Stage {
     account: Account,
     sandbox: Sandbox,
     operator: Option<Running>,
+    fleets: Option<Fleets>,
     load: Option<Running>,
     prober: Option<Prober>,
     programs: Programs,
@@ -153,6 +160,9 @@ impl Stage {
         self.prepare(&client, flags).await?;
         let example = self.plan(&client).await?;
         self.replicate(&client, &example).await?;
+        if flags.scenario == Scenario::Rollback {
+            return self.roll_back(&client, &example).await;
+        }
         let comparison = self.prove(flags).await?;
         if !comparison.equal() {
             return Err(comparison.to_string());
@@ -160,7 +170,14 @@ impl Stage {
         let Comparison { lsn, tables, rows, .. } = comparison;
         self.account
             .say(&format!("source and target equal at {lsn} under load: {tables} tables, {rows} rows"));
+        let with_traffic = flags.scenario == Scenario::Whole;
+        if with_traffic {
+            self.shift(&client, &example).await?;
+        }
         let spans = self.cut_over(&client, &example).await?;
+        if with_traffic {
+            self.finish_traffic(&client).await?;
+        }
         self.finish(&client, &example).await?;
         let leaks = canary::search(&client, self.sandbox.directory().path()).await?;
         if let Some(leak) = leaks.first() {
@@ -187,17 +204,26 @@ impl Stage {
 
         let rate = flags.writes_per_second.to_string();
         let directory = sandbox.directory().path();
-        let args = ["load", "--dir", &directory.display().to_string(), "--writes-per-second", &rate];
+        let dir = directory.display().to_string();
+        let mut args = vec!["load", "--dir", &dir, "--writes-per-second", &rate];
+        let mut way = "to it".to_owned();
+        if flags.scenario != Scenario::Database {
+            let fleets = Fleets::start(&sandbox.aws, &sandbox.traffic, &sandbox.environment).await;
+            self.fleets = Some(fleets.map_err(text)?);
+            account.say("the bank's API is served by one machine of its own and two tasks on AWS, which nobody asks yet");
+            args.push("--by-name");
+            way = format!("by the name {RECORD}");
+        }
         let load = process::start(&Spec {
             program: self.programs.sandbox.clone(),
-            args: args.map(ToOwned::to_owned).to_vec(),
+            args: args.into_iter().map(ToOwned::to_owned).collect(),
             envs: Vec::new(),
             user: None,
             log: directory.join("load.log"),
         })
         .map_err(text)?;
         account
-            .say(&format!("the application writes {rate} transactions a second to it (pid {})", load.pid()));
+            .say(&format!("the application writes {rate} transactions a second {way} (pid {})", load.pid()));
         self.load = Some(load);
 
         for name in Box::pin(install_crds(client)).await.map_err(text)? {
@@ -307,9 +333,10 @@ impl Stage {
 
     /// Ends everything, those first that use the others.
     async fn clear(self) -> Result<(), String> {
-        let Self { sandbox, operator, load, prober, .. } = self;
+        let Self { sandbox, operator, fleets, load, prober, .. } = self;
         drop(prober);
         let (load, operator) = tokio::join!(end(load), end(operator));
+        drop(fleets);
         Box::pin(sandbox.stop()).await.map_err(text)?;
         load.and(operator)
     }

@@ -198,8 +198,8 @@ impl Server {
         self.write(
             "pg_hba.conf",
             "local   all         all                     trust\n\
-             hostssl all         all       127.0.0.1/32  scram-sha-256\n\
-             hostssl replication all       127.0.0.1/32  scram-sha-256\n",
+             hostssl all         all       127.0.0.0/8   scram-sha-256\n\
+             hostssl replication all       127.0.0.0/8   scram-sha-256\n",
         )?;
         self.write("sandbox.conf", &self.settings())?;
         let main = self.data.join("postgresql.conf");

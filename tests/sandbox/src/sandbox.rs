@@ -27,7 +27,10 @@ pub(crate) use directory::end_leftovers;
 pub use directory::{Directory, Holder, held_by};
 pub use environment::Environment;
 pub use operator::{start_operator, start_operator_in, start_operator_with};
-pub use resources::{Example, apply_example, apply_secrets, example, install_crds, migrations};
+pub use resources::{
+    Example, application_example, applications, apply_example, apply_secrets, example, install_crds,
+    migrations,
+};
 pub use traffic::{CLUSTER, Fleets, RECORD, SERVICE, SOURCE_ADDRESS, Traffic, ZONE};
 
 /// The RDS instance that the target server plays.

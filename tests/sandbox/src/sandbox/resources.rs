@@ -7,7 +7,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Environment, Error};
+use super::{Environment, Error, SOURCE_ADDRESS};
 use crate::cluster::manifests;
 
 /// The example's resource, as applied.
@@ -26,6 +26,47 @@ pub fn migrations(client: Client, namespace: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "DatabaseMigration");
     let resource = ApiResource::from_gvk_with_plural(&kind, "databasemigrations");
     Api::namespaced_with(client, namespace, &resource)
+}
+
+/// Applications' migrations of a namespace, as any client sees them.
+pub fn applications(client: Client, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "ApplicationMigration");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "applicationmigrations");
+    Api::namespaced_with(client, namespace, &resource)
+}
+
+/// `examples/application-migration.yaml` at goal Stage, with this sandbox's places, these steps, and gates that need no
+/// minutes; and what of it was replaced.
+pub fn application_example(environment: &Environment, steps: &Value) -> Result<(Value, Vec<String>), Error> {
+    let file = repository("examples/application-migration.yaml");
+    let [mut migration] = <[Value; 1]>::try_from(documents(&file)?).map_err(|all| Error::Malformed {
+        what: file.display().to_string(),
+        reason: format!("it holds {} documents, one was expected", all.len()),
+    })?;
+    let text = |name: &str| environment.get(name).map(ToOwned::to_owned);
+    let port = text("LOAD_BALANCER_ADDRESS")?.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let health = json!({"protocol": "HTTP", "port": port, "path": "/healthz"});
+    let gates = json!([
+        {"name": "healthy", "interval": "1s", "http": {"side": "Target", "path": "/healthz"}},
+        {"name": "lag", "interval": "5s", "databaseLag": {"max": "30s"}},
+        {"name": "accounts", "interval": "5s",
+         "sql": {"query": "SELECT count(*) > 0 FROM public.accounts", "expect": "true"}},
+    ]);
+    let mut replaced = Vec::new();
+    for (path, value) in [
+        ("goal", json!("Stage")),
+        ("source.ipv4Addresses", json!([SOURCE_ADDRESS.to_string()])),
+        ("source.healthCheck", health),
+        ("target.loadBalancerARN", json!(text("LOAD_BALANCER_ARN")?)),
+        ("target.targetGroupARN", json!(text("TARGET_GROUP_ARN")?)),
+        ("target.ecsService", json!({"cluster": text("ECS_CLUSTER")?, "service": text("ECS_SERVICE")?})),
+        ("traffic.route53.zoneID", json!(text("ZONE_ID")?)),
+        ("traffic.steps", steps.clone()),
+        ("gates", gates),
+    ] {
+        replace(&mut migration, &mut replaced, path, value);
+    }
+    Ok((migration, replaced))
 }
 
 /// Applies every file of the repository's `crds/`, and returns their names when the API server serves them.
