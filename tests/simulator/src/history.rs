@@ -347,8 +347,10 @@ fn settled(world: &World) -> Option<String> {
     let deleted = object.metadata.deletion_timestamp.is_some();
     let fits = match object.spec.goal {
         _ if !world.strangers.is_empty() => reason == "NotOurs" && !deleted,
-        // Nothing but the status knew that it was the end; the source's row knows that there was one.
+        // Nothing but the status knew that it was the end; the source's row knows that there was one. The last row may also
+        // go by an operator that looked before the status was lost.
         _ if world.lost_at_the_end && !deleted => reason == "OtherMigration",
+        _ if world.lost && world.is_removed() && reason == "OtherMigration" => !deleted,
         _ if deleted => phase == "Soaking" && reason == "Deleting",
         Goal::Plan => phase == "Pending" && ready.is_some(),
         Goal::Replicate => {

@@ -240,7 +240,7 @@ impl Process {
                         sim.sleep(after).await;
                         sim.with(|world| {
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
-                            if world.cluster.is_over() {
+                            if world.is_left_alone() {
                                 world.orphaned(counted);
                             } else {
                                 counted(world);

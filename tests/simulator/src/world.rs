@@ -107,6 +107,8 @@ pub struct World {
     pub applications_run: bool,
     /// It was deleted with everything kept.
     pub retained: bool,
+    /// The status was lost.
+    pub lost: bool,
     /// The status was lost when nothing else knew that all was finished.
     pub lost_at_the_end: bool,
     /// What somebody else has at AWS.
@@ -161,6 +163,7 @@ impl World {
             young: Vec::new(),
             applications_run: true,
             retained: false,
+            lost: false,
             lost_at_the_end: false,
             strangers: Vec::new(),
             mutant: None,
@@ -239,6 +242,22 @@ impl World {
     /// Whether the row of `side` says that `holder` is the writer.
     pub fn holds(&self, side: Side, holder: Side) -> bool {
         self.database(side).row.is_some_and(|row| row.holder == Holder::Side(holder))
+    }
+
+    /// The move was finished, and no row says any more whose it was.
+    pub fn is_removed(&self) -> bool {
+        let is_ours = |side: Side| self.database(side).row.is_some_and(|row| row.uid != 0);
+        self.holds(Side::Source, Side::Target) && !Side::BOTH.into_iter().any(is_ours)
+    }
+
+    /// Nobody is left who would undo what is made now: the resource is gone or finished, or it is being deleted and the last
+    /// look found nothing.
+    pub fn is_left_alone(&mut self) -> bool {
+        if self.cluster.is_over() {
+            return true;
+        }
+        let deleting = self.cluster.newest().is_some_and(|o| o.metadata.deletion_timestamp.is_some());
+        deleting && self.inventory().iter().all(|item| self.strangers.contains(item))
     }
 
     /// Which side takes applications' writes.

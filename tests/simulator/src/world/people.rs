@@ -141,10 +141,8 @@ impl World {
             }
             Order::Unfence => self.unfence_by_hand(),
             Order::LoseStatus => {
-                // At the end nothing but the status knows that it is the end.
-                let is_ours = |side: Side| self.database(side).row.is_some_and(|row| row.uid != 0);
-                let removed = self.holds(Side::Source, Side::Target) && !Side::BOTH.into_iter().any(is_ours);
-                self.lost_at_the_end |= self.cluster.is_over() || removed;
+                self.lost_at_the_end |= self.cluster.is_over() || self.is_removed();
+                self.lost = true;
                 self.cluster.lose_status(now);
             }
             Order::Stall(seconds) => self.plane.stalled_until = now + seconds * SECOND,
