@@ -189,7 +189,7 @@ async fn performed(
     match outcome {
         Ok(()) => {
             tracing::info!(migration, action = step.action(), on, "step");
-            publish::note(object, context, step.action(), &on, &step.describe(goal)).await;
+            publish::note(object, context, step.action(), &step.describe(goal)).await;
         }
         Err(fault) => {
             let (class, fault) = (fault.class(), fault.message());

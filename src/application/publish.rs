@@ -47,10 +47,10 @@ pub async fn refused(
     if report::is_news(previous, &status) { write(object, context, previous, &status).await } else { Ok(()) }
 }
 
-/// Tells that a step was performed. The object is the action, because events with the same reason and action are folded
-/// into one, and only the first one's note is kept.
-pub async fn note(object: &ApplicationMigration, context: &Context, action: &str, on: &str, words: &str) {
-    objects::tell(&object.object_ref(&()), context, EventType::Normal, action, on, words).await;
+/// Tells that a step was performed. The words are the action, too: events with the same reason and action are folded into
+/// one, and the same weight comes once on the way forth and once on the way back.
+pub async fn note(object: &ApplicationMigration, context: &Context, action: &str, words: &str) {
+    objects::tell(&object.object_ref(&()), context, EventType::Normal, action, words, words).await;
 }
 
 /// The migration as a metric's label.

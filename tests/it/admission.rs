@@ -6,6 +6,8 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use sandbox::cluster::Cluster;
 use serde_json::{Value, json};
 
+mod traffic;
+
 fn example() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/database-migration.yaml");
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -258,14 +260,16 @@ async fn the_api_server_refuses_what_can_not_be_with_the_fields_name() {
     let cluster = Cluster::start(&directory).await.unwrap();
     let client = cluster.client().await.unwrap();
     Box::pin(sandbox::sandbox::install_crds(&client)).await.unwrap();
-    let api: Api<DynamicObject> = sandbox::sandbox::migrations(client, "default");
+    let api: Api<DynamicObject> = sandbox::sandbox::migrations(client.clone(), "default");
+    let of_traffic = sandbox::sandbox::applications(client, "default");
     let strict = PostParams { dry_run: true, ..PostParams::default() };
     let mut wrong = Vec::new();
-    for (what, bend, expected) in cases() {
-        let mut object = example();
+    let databases = cases().into_iter().map(|case| (&api, example(), case));
+    let applications = traffic::cases().into_iter().map(|case| (&of_traffic, traffic::example(), case));
+    for (api, mut object, (what, bend, expected)) in databases.chain(applications) {
         bend(&mut object);
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        let verdict = create_strictly(&api, &strict, &object).await;
+        let verdict = create_strictly(api, &strict, &object).await;
         match (&verdict, expected) {
             (Ok(()), None) => {}
             (Err(message), Some(words)) if message.contains(words) => {}

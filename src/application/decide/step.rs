@@ -105,10 +105,16 @@ impl Step {
             Self::Intend(Intend { weight, why, .. }) => {
                 format!("record that {weight} % of {name} is asked for: {why}")
             }
-            Self::SetWeights(Batch { weight, .. }) => {
+            Self::SetWeights(Batch { weight, urgent: false, .. }) => {
                 format!("give the target {weight} % of {name}, in one batch")
             }
-            Self::Hold => format!("hold {name}: its weights are on all of Route 53's servers"),
+            Self::SetWeights(Batch { weight, urgent: true, .. }) => {
+                format!("take {name} back to {weight} % at the target, in one batch")
+            }
+            Self::Hold => {
+                let weight = goal.requested.as_ref().map_or(0, |asked| asked.weight);
+                format!("hold {name} at {weight} %: its weights are on all of Route 53's servers")
+            }
             Self::Latch(why) => format!("record that this attempt is given up: {}", why.message),
             Self::PutAlarm(_) | Self::PutDashboard { .. } => format!("write {on}"),
             Self::DeleteAlarms(_) | Self::DeleteDashboard => format!("delete {on}"),
