@@ -250,9 +250,9 @@ async fn both_goals_at_once_move_the_traffic_first_and_then_the_writer_and_lose_
     println!("{totals:?}");
     let [attempts, failed] = totals.attempts;
     assert!(attempts > 500 && failed * 10 < attempts, "{totals:?}");
-    let server = &journey.sandbox.target;
-    let database = connect_local(&server.superuser_dsn(bank::DATABASE)).await.unwrap();
-    let verdict = bank::journal::check(&database, &Ledger::read(&path).unwrap()).await.unwrap();
+    let target = journey.sandbox.target.superuser_dsn(bank::DATABASE);
+    let reader = connect_local(&target).await.unwrap();
+    let verdict = bank::journal::check(&reader, &Ledger::read(&path).unwrap()).await.unwrap();
     assert!(verdict.holds() && verdict.acknowledged > 200, "{verdict}\n{}", verdict.complaints().join("\n"));
     stage.journey.end().await;
 }

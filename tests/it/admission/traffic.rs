@@ -81,7 +81,7 @@ fn of_traffic() -> Vec<Case> {
             "steps that fall",
             |o| {
                 o["spec"]["traffic"]["steps"] =
-                    json!([{"weight": 50, "hold": "1m"}, {"weight": 10, "hold": "1m"}])
+                    json!([{"weight": 50, "hold": "1m"}, {"weight": 10, "hold": "1m"}]);
             },
             Some("weights must strictly rise and end at 100"),
         ),
@@ -150,7 +150,8 @@ fn of_gates() -> Vec<Case> {
         (
             "a question that is none",
             |o| {
-                o["spec"]["gates"][0] = json!({"name": "q", "sql": {"query": "DELETE FROM t", "expect": "1"}})
+                o["spec"]["gates"][0] =
+                    json!({"name": "q", "sql": {"query": "DELETE FROM t", "expect": "1"}});
             },
             Some("sql.query is one query that begins with SELECT"),
         ),

@@ -131,7 +131,7 @@ async fn alarm_faults_and_missing_datapoints() {
     bench.server.order(Order::Fault(rule)).expect("ordered");
     let error = client.describe_alarms().send().await.expect_err("throttled").into_service_error();
     assert_eq!(error.code(), Some("ThrottlingException"));
-    let unknown = client.list_dashboards().send().await.expect_err("not modelled").into_service_error();
+    let unknown = client.list_metric_streams().send().await.expect_err("not modelled").into_service_error();
     assert_eq!(unknown.code(), Some("UnknownOperationException"));
 }
 
