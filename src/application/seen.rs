@@ -63,7 +63,7 @@ pub struct DatabaseSeen {
     pub writer_word: String,
     /// What it says is of now.
     pub fresh: bool,
-    /// How far the other database was behind, and when.
+    /// How far the target was behind, and when.
     pub lag: Option<(SignedDuration, Timestamp)>,
     /// Whether both were found equal when the writer moved.
     pub verified: Option<bool>,
@@ -89,6 +89,7 @@ impl DatabaseSeen {
         let writer_word = status.writer.unwrap_or_else(|| "Unknown".to_owned());
         let replication = status.replication.unwrap_or_default();
         let lag = replication.lag.as_deref().and_then(duration::parse);
+        let measured = lag.zip(replication.measured_at.map(|at| at.0));
         Self {
             lists_us: object.spec.applications.iter().any(|name| name == application),
             order: object.spec.cutover.order,
@@ -98,9 +99,10 @@ impl DatabaseSeen {
                 "Target" => Some(Side::Target),
                 _ => None,
             },
+            // Once the target is the writer it is behind nothing, and nothing measures how far.
+            lag: if writer_word == "Target" { Some((SignedDuration::ZERO, now)) } else { measured },
             writer_word,
             fresh: recent || current,
-            lag: lag.zip(replication.measured_at.map(|at| at.0)),
             verified: status.verification.map(|verification| verification.state == "Equal"),
             sessions,
         }
@@ -109,5 +111,32 @@ impl DatabaseSeen {
     /// The writer is being moved.
     pub fn is_moving(&self) -> bool {
         matches!(self.phase.as_str(), "CuttingOver" | "RollingBack")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fault::Fault;
+
+    #[test]
+    fn the_target_is_behind_nothing_once_it_is_the_writer() {
+        let text = include_str!("../../examples/database-migration.yaml");
+        let mut object: DatabaseMigration = serde_saphyr::from_str(text).expect("the example");
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
+        let mut with = |status: serde_json::Value| {
+            object.status = serde_json::from_value(status).expect("a status");
+            DatabaseSeen::read(&object, "payments-api", Err(Fault::Wait("not asked".to_owned())), now)
+        };
+        let replication = json!({"lag": "2s", "measuredAt": "2026-11-24T11:59:00Z"});
+        let follows = with(json!({"writer": "Source", "replication": replication}));
+        let measured = "2026-11-24T11:59:00Z".parse().expect("a time");
+        assert_eq!(follows.lag, Some((SignedDuration::from_secs(2), measured)));
+        assert_eq!(with(json!({"writer": "Source"})).lag, None);
+        assert_eq!(with(json!({"writer": "Target"})).lag, Some((SignedDuration::ZERO, now)));
+        assert_eq!(with(json!({"writer": "None"})).lag, None);
+        assert!(!with(json!({})).lists_us, "the example names no application");
     }
 }

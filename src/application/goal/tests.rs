@@ -68,7 +68,9 @@ fn what_admission_refuses_is_refused_here_too() {
         ("spec.database", |o| o["spec"]["database"] = json!({"type": "Migration"})),
         ("spec.gates[3]", |o| o["spec"]["database"] = json!({"type": "None"})),
         ("spec.source", |o| o["spec"]["source"]["hostname"] = json!("old.bank.example")),
-        ("spec.source.ipv4Addresses[0]", |o| o["spec"]["source"]["ipv4Addresses"] = json!(["127.0.0.1"])),
+        ("spec.source.ipv4Addresses[0]", |o| {
+            o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"])
+        }),
         ("spec.source.ipv4Addresses[0]", |o| {
             o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"]);
         }),
