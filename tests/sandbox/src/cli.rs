@@ -138,7 +138,7 @@ pub struct Demo {
     /// Which story.
     #[arg(long, value_enum, default_value = "whole")]
     pub scenario: Scenario,
-    /// How long AWS takes. Without it the story is told twice: first without delays, then with AWS's.
+    /// How long AWS takes. Without it the story is told without delays, and then that of the database alone with AWS's.
     #[arg(long, value_enum)]
     pub delays: Option<Delays>,
     /// Leave everything running at the end, until Ctrl-C or `cargo sandbox down`.

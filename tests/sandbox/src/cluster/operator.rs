@@ -236,7 +236,9 @@ mod tests {
             granted("cluster-rules.yaml", CLUSTER_RULES),
             [
                 "slipway.dev/databasemigrations: get list watch patch",
+                "slipway.dev/applicationmigrations: get list watch patch",
                 "slipway.dev/databasemigrations/status: patch",
+                "slipway.dev/applicationmigrations/status: patch",
                 "/events: create patch",
                 "events.k8s.io/events: create patch",
             ]
