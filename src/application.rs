@@ -17,26 +17,21 @@ pub mod weights;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::application::ApplicationMigration;
-use crate::api::condition::Reason;
 use crate::application::act::Hands;
 use crate::application::context::Memory;
-use crate::application::decide::{Decision, State, Step};
+use crate::application::decide::Step;
 use crate::application::goal::Goal;
 use crate::application::observe::Eyes;
 use crate::aws::{Account, Aws};
 use crate::fault::{Blocked, Fault};
 use crate::metrics::Performed;
-use crate::operator::backoff;
 use crate::operator::context::Context;
+use crate::turn;
 
-/// Facts that could not be had for a shorter time than this change nothing in the status.
-const UNCERTAIN_FOR: SignedDuration = SignedDuration::from_secs(30);
-/// A step that failed this often in a row is told of; once or twice is a passing trouble.
-const FAILURES_TOLD: u32 = 3;
 /// Steps of one reconcile. What is left is done by the next, which comes at once; others get their turn in between.
 const STEPS_MAX: usize = 8;
 
@@ -63,7 +58,7 @@ pub async fn reconcile(object: &ApplicationMigration, context: &Arc<Context>) ->
         }
         memory.turn_to(object.metadata.generation, &goal.gates);
         let aws = context.aws(&account).await;
-        match Box::pin(turn(&mut object, context, memory, &goal, &account, &aws)).await? {
+        match Box::pin(look_and_act(&mut object, context, memory, &goal, &account, &aws)).await? {
             Turn::Again => {}
             Turn::Later(pause) => return Ok(pause),
         }
@@ -80,7 +75,7 @@ enum Turn {
 }
 
 /// One look, one decision, at most one step.
-async fn turn(
+async fn look_and_act(
     object: &mut ApplicationMigration,
     context: &Arc<Context>,
     memory: &mut Memory,
@@ -114,65 +109,14 @@ async fn turn(
             return Ok(Turn::Again);
         }
     }
-    tell_of_failure(&mut decision, &outcome, memory.failures);
-    if !held_back(&decision, &mut memory.uncertain_since, now) {
+    turn::tell_of_failure(&mut decision.state, &mut decision.next, &outcome, memory.failures);
+    if !turn::held_back(&decision.state, &mut memory.uncertain_since, now) {
         publish::publish(object, context, goal, &seen, &decision).await?;
     }
-    Ok(Turn::Later(pause(&decision, &outcome, context, &mut memory.failures, &goal.migration.uid)))
-}
-
-/// What is said of a step that failed: at once if a person must act, else once it has failed for a while.
-fn tell_of_failure(decision: &mut Decision, outcome: &Result<(), Fault>, failures: u32) {
-    match outcome {
-        Err(Fault::Blocked(blocked)) => {
-            decision.state = State::Stalled(blocked.clone());
-            decision.next = format!("waiting for a person: {} (see the Stalled condition)", blocked.reason);
-        }
-        Err(fault) if failures >= FAILURES_TOLD => {
-            let message = fault.message().to_owned();
-            decision.state = State::Walking { reason: Reason::Retrying, message };
-        }
-        Err(_) | Ok(()) => {}
-    }
-}
-
-/// A blink of the network is no news: facts that can't be had are reported once that has lasted.
-fn held_back(decision: &Decision, uncertain_since: &mut Option<Timestamp>, now: Timestamp) -> bool {
-    if !matches!(decision.state, State::Uncertain(_)) {
-        *uncertain_since = None;
-        return false;
-    }
-    let since = *uncertain_since.get_or_insert(now);
-    now.duration_since(since) < UNCERTAIN_FOR
-}
-
-/// When to look again. `failures` counts those in a row.
-fn pause(
-    decision: &Decision,
-    outcome: &Result<(), Fault>,
-    context: &Context,
-    failures: &mut u32,
-    uid: &str,
-) -> Duration {
-    let failed = match outcome {
-        Err(Fault::Again(_) | Fault::Bug(_)) => true,
-        Ok(()) | Err(Fault::Wait(_) | Fault::Unknown(_) | Fault::Blocked(_)) => {
-            matches!(decision.state, State::Uncertain(_))
-        }
-    };
-    if failed {
-        let wait = backoff::after(*failures, backoff::spread(uid, *failures));
-        *failures = failures.saturating_add(1);
-        return wait;
-    }
-    *failures = 0;
-    match outcome {
-        // Something may have happened: look before anything else.
-        Err(Fault::Unknown(_)) => Duration::ZERO,
-        Err(Fault::Wait(_)) => context.pace.soon,
-        Err(_) => context.pace.rarely,
-        Ok(()) => Duration::try_from(decision.look_again).unwrap_or(context.pace.rarely),
-    }
+    let (failures, uid) = (&mut memory.failures, &goal.migration.uid);
+    let pause = turn::pause_after(&decision.state, &outcome, &context.pace, failures, uid);
+    let look_again = || Duration::try_from(decision.look_again).unwrap_or(context.pace.rarely);
+    Ok(Turn::Later(pause.unwrap_or_else(look_again)))
 }
 
 /// Tells of a step that was tried: in the log, in a metric, and in an event if it was done.

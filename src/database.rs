@@ -18,28 +18,22 @@ pub mod visit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
 use crate::aws::Account;
 use crate::database::act::Hands;
 use crate::database::context::Memory;
-use crate::database::decide::{Decision, LookAgain, State, Step};
+use crate::database::decide::{Decision, LookAgain, Step};
 use crate::database::goal::Goal;
 use crate::database::observe::Observed;
 use crate::fault::{Blocked, Fault};
 use crate::metrics::Performed;
-use crate::operator::backoff;
 use crate::operator::context::{Context, Pace};
 use crate::operator::objects;
+use crate::turn;
 
-/// Facts that could not be had for a shorter time than this change nothing in the status.
-const UNCERTAIN_FOR: SignedDuration = SignedDuration::from_secs(30);
-
-/// A step that failed this often in a row is told of; once or twice is a passing trouble.
-const FAILURES_TOLD: u32 = 3;
 /// After the claim the object is read anew: its own event brings it, within this time.
 pub const CLAIM_SEEN_WITHIN: Duration = Duration::from_millis(200);
 
@@ -133,42 +127,17 @@ async fn walk(
     if matches!((&decision.step, &outcome), (Some(Step::Claim | Step::Latch(_)), Ok(()))) {
         return Ok(CLAIM_SEEN_WITHIN);
     }
-    tell_of_failure(&mut decision, &outcome, memory.failures);
+    turn::tell_of_failure(&mut decision.state, &mut decision.next, &outcome, memory.failures);
     // What a beat found is part of what is reported. Without it each start of the operator would say that the lag is
     // unknown, and a moment later that it is not.
     let seen = seen::Seen { memory: memory.seen.clone(), ..seen };
     if outcome.is_ok() && decision.step.as_ref().is_some_and(Step::is_routine) {
         decision = Decision { step: decision.step, ..decide::decide(goal, &seen) };
     }
-    if !held_back(&decision, &mut memory.uncertain_since, now) {
+    if !turn::held_back(&decision.state, &mut memory.uncertain_since, now) {
         publish::publish(object, context, memory, goal, &seen, &decision).await?;
     }
     Ok(pause(&decision, &outcome, &context.pace, &mut memory.failures, &goal.migration.uid))
-}
-
-/// What is said of a step that failed: at once if a person must act, else once it has failed for a while.
-pub fn tell_of_failure(decision: &mut Decision, outcome: &Result<(), Fault>, failures: u32) {
-    match outcome {
-        Err(Fault::Blocked(blocked)) => {
-            decision.state = State::Stalled(blocked.clone());
-            decision.next = format!("waiting for a person: {} (see the Stalled condition)", blocked.reason);
-        }
-        Err(fault) if failures >= FAILURES_TOLD => {
-            let message = fault.message().to_owned();
-            decision.state = State::Walking { reason: Reason::Retrying, message };
-        }
-        Err(_) | Ok(()) => {}
-    }
-}
-
-/// A blink of the network is no news: facts that can't be had are reported once that has lasted.
-pub fn held_back(decision: &Decision, uncertain_since: &mut Option<Timestamp>, now: Timestamp) -> bool {
-    if !matches!(decision.state, State::Uncertain(_)) {
-        *uncertain_since = None;
-        return false;
-    }
-    let since = *uncertain_since.get_or_insert(now);
-    now.duration_since(since) < UNCERTAIN_FOR
 }
 
 /// When to look again. `failures` counts those in a row.
@@ -179,25 +148,12 @@ pub fn pause(
     failures: &mut u32,
     uid: &str,
 ) -> Duration {
-    let failed = match outcome {
-        Err(Fault::Again(_) | Fault::Bug(_)) => true,
-        Ok(()) | Err(Fault::Wait(_) | Fault::Unknown(_) | Fault::Blocked(_)) => {
-            matches!(decision.state, State::Uncertain(_))
-        }
-    };
-    if failed {
-        let wait = backoff::after(*failures, backoff::spread(uid, *failures));
-        *failures = failures.saturating_add(1);
-        return wait;
+    if let Some(pause) = turn::pause_after(&decision.state, outcome, pace, failures, uid) {
+        return pause;
     }
-    *failures = 0;
-    match (outcome, &decision.step) {
-        // Something may have happened: look before anything else.
-        (Err(Fault::Unknown(_)), _) => Duration::ZERO,
-        (Err(Fault::Wait(_)), _) => pace.soon,
-        (Err(_), _) => pace.rarely,
-        (Ok(()), Some(step)) if !step.is_routine() => Duration::ZERO,
-        (Ok(()), _) => match decision.look_again {
+    match &decision.step {
+        Some(step) if !step.is_routine() => Duration::ZERO,
+        Some(_) | None => match decision.look_again {
             LookAgain::AtOnce => Duration::ZERO,
             LookAgain::Soon => pace.soon,
             LookAgain::Steady => pace.steady,

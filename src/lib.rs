@@ -9,7 +9,7 @@
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 //! | [`probe`] | the operator's own look at an application | anything of an answer but its status |
-//! | [`report`] | what the reports of both kinds share | I/O |
+//! | [`report`], [`turn`] | what both kinds share: their reports, and what follows from a turn | I/O |
 //! | [`cleanup`] | what an operator left in AWS, found and removed without a cluster | anything of Kubernetes or a database |
 
 pub mod address;
@@ -31,3 +31,4 @@ pub mod probe;
 pub mod report;
 pub mod secret;
 pub mod side;
+pub mod turn;

@@ -191,8 +191,10 @@ async fn act(
         Recorder::new(client.clone(), reporter),
         settings.pace,
     ));
-    let databases = Controller::new(Api::<Guarded<DatabaseMigration>>::all(client.clone()), config());
-    let applications = Controller::new(Api::<Guarded<ApplicationMigration>>::all(client), config());
+    let databases =
+        Controller::new(Api::<Guarded<DatabaseMigration>>::all(client.clone()), watcher::Config::default());
+    let applications =
+        Controller::new(Api::<Guarded<ApplicationMigration>>::all(client), watcher::Config::default());
     tokio::spawn(become_ready(databases.store(), applications.store(), readiness));
     let store = databases.store();
     context.watch(Box::new(move |known| {
@@ -203,10 +205,6 @@ async fn act(
     }));
     let stop = stop.shared();
     tokio::join!(drive(databases, &context, stop.clone()), drive(applications, &context, stop));
-}
-
-fn config() -> watcher::Config {
-    watcher::Config::default()
 }
 
 /// Calls reconcile for each object of one kind.

@@ -205,7 +205,7 @@ fn request(place: &Place) -> Result<Request<Empty<Bytes>>, Failure> {
 }
 
 /// A name is resolved once, and what was found and judged is where the connection goes. Loopback is let pass, as for a
-/// database: a name such as `localhost` may mean it; that no resource gives it as an address is checked with the resource.
+/// database: a name such as `localhost` may mean it.
 async fn addresses(place: &Place) -> Result<Vec<SocketAddr>, Failure> {
     let found = tokio::net::lookup_host((place.at.as_str(), place.port)).await;
     let found: Vec<SocketAddr> = found.map_err(|_| Failure::NotResolved)?.collect();

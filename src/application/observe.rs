@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 
 use crate::api::application::Protocol;
-use crate::api::condition::Reason;
 use crate::api::database::DatabaseMigration;
 use crate::application::context::Memory;
 use crate::application::goal::{DatabaseGoal, Goal};
@@ -13,19 +12,18 @@ use crate::application::seen::{DatabaseSeen, Seen};
 use crate::aws::balancer::{Balancer, Target};
 use crate::aws::route53::{RecordSet, Route53};
 use crate::aws::{Account, Aws};
-use crate::database::goal::due;
 use crate::database::seen::Known;
 use crate::database::sight::Kept;
 use crate::database::visit::{self, Visit};
-use crate::database::{self};
 use crate::fault::Fault;
 use crate::gate::{self, Answer, Gate, Limit, Rule, Sample, Track};
+use crate::operator::accounts;
 use crate::operator::objects::kubernetes;
 use crate::postgres;
 use crate::probe::{Place, Prober, Scheme};
 use crate::side::{Side, Sides};
 
-/// The account behind the credentials, and the zone's name, are looked at again this often.
+/// The zone is looked at again this often.
 const RARELY: SignedDuration = SignedDuration::from_mins(5);
 /// So are the load balancer, its target group, alarms and dashboard.
 const NOW_AND_THEN: SignedDuration = SignedDuration::from_secs(30);
@@ -52,6 +50,8 @@ pub async fn look(eyes: &Eyes<'_>, goal: &Goal, memory: &mut Memory, now: Timest
     } else {
         &aws.route53
     };
+    let track = |gate: &Gate| memory.gates.get(&gate.name).map(|(_, track)| track);
+    let due: Vec<&Gate> = goal.gates.iter().filter(|gate| gate::is_due(gate, track(gate), now)).collect();
     let Memory { zone, balancer, group, alarms, dashboard, visit, account_at, .. } = memory;
     let ours = goal.ownership();
     let (target, record) = (&goal.target, &goal.record);
@@ -70,7 +70,7 @@ pub async fn look(eyes: &Eyes<'_>, goal: &Goal, memory: &mut Memory, now: Timest
         alarms,
         dashboard,
     ) = futures::join!(
-        who(eyes, account_at, now),
+        accounts::verify(aws, eyes.account, account_at, now),
         kept(zone, RARELY, now, route53.zone(&record.zone_id)),
         records(route53, goal),
         change(route53, goal),
@@ -78,7 +78,7 @@ pub async fn look(eyes: &Eyes<'_>, goal: &Goal, memory: &mut Memory, now: Timest
         kept(group, NOW_AND_THEN, now, aws.balancers.target_group(&target.group)),
         targets(aws, goal),
         aws.ecs.service(&target.cluster, &target.service),
-        database(eyes, goal, visit, &memory.gates, now),
+        database(eyes, goal, visit, &due, now),
         async {
             if !wants_alarms {
                 return Ok(Vec::new());
@@ -93,9 +93,9 @@ pub async fn look(eyes: &Eyes<'_>, goal: &Goal, memory: &mut Memory, now: Timest
         },
     );
     let (health, samples) =
-        futures::join!(health(eyes, goal, &balancer), samples(eyes, goal, &memory.gates, &balancer, now));
+        futures::join!(health(eyes, goal, &balancer), samples(eyes, goal, &due, &balancer, now));
     let mut samples: Vec<(Gate, Sample)> = samples.into_iter().chain(sql).collect();
-    samples.extend(of_database(goal, &memory.gates, database.as_ref(), now));
+    samples.extend(of_database(&due, database.as_ref()));
     judge(goal, memory, &samples, now);
     Seen {
         now,
@@ -126,25 +126,6 @@ async fn kept<T: Clone>(
         Some(known) => Ok(known),
         None => Ok(kept.keep(now, ask.await?)),
     }
-}
-
-async fn who(eyes: &Eyes<'_>, last: &mut Option<Timestamp>, now: Timestamp) -> Known<()> {
-    let Some(expected) = &eyes.account.account_id else { return Ok(()) };
-    if !due(*last, RARELY, now) {
-        return Ok(());
-    }
-    let actual = eyes.aws.identity().await?;
-    if actual == *expected {
-        *last = Some(now);
-        return Ok(());
-    }
-    Err(Fault::blocked(
-        Reason::AccountMismatch,
-        format_args!(
-            "The operator's credentials belong to account {actual}, and this namespace is mapped to {expected}"
-        ),
-        "Correct the role in the operator's accounts file (slipway run --accounts)",
-    ))
 }
 
 /// Every record of the name and of the marker's name.
@@ -206,26 +187,15 @@ async fn health(
     Sides { source, target }
 }
 
-/// The gates that are to be judged now.
-fn to_judge<'a>(
-    goal: &'a Goal,
-    known: &std::collections::BTreeMap<String, (Gate, Track)>,
-    now: Timestamp,
-) -> Vec<&'a Gate> {
-    let track = |gate: &Gate| known.get(&gate.name).map(|(_, track)| track);
-    goal.gates.iter().filter(|gate| gate::is_due(gate, track(gate), now)).collect()
-}
-
 /// Samples of the gates that are due and rest on CloudWatch or on an answer.
 async fn samples(
     eyes: &Eyes<'_>,
     goal: &Goal,
-    known: &std::collections::BTreeMap<String, (Gate, Track)>,
+    due: &[&Gate],
     balancer: &Known<Option<Balancer>>,
     now: Timestamp,
 ) -> Vec<(Gate, Sample)> {
     let cloudwatch = &eyes.aws.cloudwatch;
-    let due = to_judge(goal, known, now);
     let sample = async |gate: &Gate| {
         let sample = match &gate.rule {
             Rule::Alarm { name } => {
@@ -250,7 +220,7 @@ async fn samples(
         };
         Some((gate.clone(), sample))
     };
-    join_all(due.into_iter().map(sample)).await.into_iter().flatten().collect()
+    join_all(due.iter().copied().map(sample)).await.into_iter().flatten().collect()
 }
 
 /// The answer of all places that is furthest from what passes.
@@ -270,11 +240,11 @@ async fn database(
     eyes: &Eyes<'_>,
     goal: &Goal,
     visit: &mut Visit,
-    known: &std::collections::BTreeMap<String, (Gate, Track)>,
+    due: &[&Gate],
     now: Timestamp,
 ) -> (Option<Known<Option<DatabaseSeen>>>, Vec<(Gate, Sample)>) {
     let DatabaseGoal::Migration(name) = &goal.database else { return (None, Vec::new()) };
-    let asks = to_judge(goal, known, now).into_iter().filter_map(|gate| match &gate.rule {
+    let asks = due.iter().copied().filter_map(|gate| match &gate.rule {
         Rule::Sql { query, .. } => Some((gate, query)),
         _ => None,
     });
@@ -289,7 +259,7 @@ async fn database(
     };
     let unknown = || Fault::Wait(format!("the writer of DatabaseMigration {name} is not known"));
     let mut seen = DatabaseSeen::read(&object, &goal.migration.name, Err(unknown()), now);
-    let session = match (seen.writer, database::goal::Goal::parse(&object)) {
+    let session = match (seen.writer, crate::database::goal::Goal::parse(&object)) {
         (Some(side), Ok(of)) => match visit.enter(eyes.client, eyes.aws, &of, side, now).await {
             Ok(session) => {
                 seen.sessions = visit::sessions(&session, &of, side).await;
@@ -315,12 +285,7 @@ async fn database(
 }
 
 /// Samples of the gates that are due and rest on what the `DatabaseMigration` says.
-fn of_database(
-    goal: &Goal,
-    known: &std::collections::BTreeMap<String, (Gate, Track)>,
-    database: Option<&Known<Option<DatabaseSeen>>>,
-    now: Timestamp,
-) -> Vec<(Gate, Sample)> {
+fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>) -> Vec<(Gate, Sample)> {
     let fact = |of: &Gate| -> Option<Sample> {
         let seen = match database {
             Some(Ok(Some(seen))) => Ok(Some(seen)),
@@ -337,7 +302,7 @@ fn of_database(
             Rule::Alarm { .. } | Rule::Metric { .. } | Rule::Http { .. } | Rule::Sql { .. } => None,
         }
     };
-    to_judge(goal, known, now).into_iter().filter_map(|gate| Some((gate.clone(), fact(gate)?))).collect()
+    due.iter().filter_map(|gate| Some(((*gate).clone(), fact(gate)?))).collect()
 }
 
 /// Judges each sample, and remembers how that ended.

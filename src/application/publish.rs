@@ -1,8 +1,8 @@
 //! Write the report: the status by server-side apply, events on transitions, gauges.
 
 use jiff::Timestamp;
+use kube::Resource;
 use kube::runtime::events::EventType;
-use kube::{Resource, ResourceExt};
 
 use crate::api::application::{ApplicationMigration, ApplicationMigrationStatus};
 use crate::application::decide::{Decision, State};
@@ -68,12 +68,7 @@ async fn write(
     previous: &ApplicationMigrationStatus,
     status: &ApplicationMigrationStatus,
 ) -> Result<(), Fault> {
-    let permit = context.leadership.permit();
-    let version = object.resource_version();
-    objects::write_status(&context.client, &permit, object, version, status, "writing the status").await?;
-    context.metrics.status_writes.inc();
-    objects::transitions(&object.object_ref(&()), context, &told(previous), &told(status)).await;
-    Ok(())
+    objects::publish(object, context, status, &told(previous), &told(status)).await
 }
 
 fn told(status: &ApplicationMigrationStatus) -> Told<'_> {

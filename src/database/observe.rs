@@ -17,6 +17,7 @@ use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
 use crate::fault::Fault;
+use crate::operator::accounts;
 use crate::postgres::{
     self, ConnectSpec, Connection, Holder, PreCheck, Question, Record, Server, Standing, StandingQuestion,
     Whose,
@@ -27,9 +28,6 @@ use crate::side::{Direction, Side, Sides};
 pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
 pub const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// The account behind the credentials is checked this often.
-const ACCOUNT_EVERY: SignedDuration = SignedDuration::from_mins(5);
-
 /// How long a side may take to answer in a move: the other must not be kept waiting by it.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -59,7 +57,7 @@ pub async fn look(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Observed {
-    let who = who(aws, account, memory, now).await;
+    let who = accounts::verify(aws, account, &mut memory.account_at, now).await;
     let material = material(client, goal, memory, now).await;
     let address = Sides {
         source: address(aws, &goal.sides.source.address, &mut memory.address.source, now).await,
@@ -139,25 +137,6 @@ pub async fn look(
 
 fn not_asked(side: Side) -> Fault {
     Fault::Again(format!("the {side} was not asked, since its Secrets or its address are not known"))
-}
-
-async fn who(aws: &Aws, account: &Account, memory: &mut Memory, now: Timestamp) -> Known<()> {
-    let Some(expected) = &account.account_id else { return Ok(()) };
-    if !due(memory.account_at, ACCOUNT_EVERY, now) {
-        return Ok(());
-    }
-    let actual = aws.identity().await?;
-    if actual == *expected {
-        memory.account_at = Some(now);
-        return Ok(());
-    }
-    Err(Fault::blocked(
-        Reason::AccountMismatch,
-        format_args!(
-            "The operator's credentials belong to account {actual}, and this namespace is mapped to {expected}"
-        ),
-        "Correct the role in the operator's accounts file (slipway run --accounts)",
-    ))
 }
 
 async fn material(

@@ -36,41 +36,32 @@ impl Visit {
         side: Side,
         now: Timestamp,
     ) -> Known<Arc<Connection>> {
-        let look = Box::pin(self.open(client, aws, goal, side, now));
-        tokio::time::timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| {
+        let look = async {
+            let stale = self
+                .material
+                .as_ref()
+                .is_none_or(|(at, known)| due(Some(*at), MATERIAL_EVERY, now) || known.get(side).is_err());
+            if stale {
+                self.material = Some((now, material::read(client, goal).await));
+            }
+            let material = match &self.material {
+                Some((_, known)) => known.get(side).clone()?,
+                None => return Err(Fault::Bug("Secrets were read and are gone".to_owned())),
+            };
+            let kept = self.address.get_mut(side);
+            let address = observe::address(aws, &goal.sides.get(side).address, kept, now).await?;
+            let mut no_spare = None;
+            let held = (self.sessions.get_mut(side), &mut no_spare);
+            let opened = observe::connection(goal, side, &material, &address, held).await;
+            if matches!(opened, Err(Fault::Blocked(_))) {
+                // A password that was changed may be read at any moment.
+                self.material = None;
+            }
+            opened
+        };
+        tokio::time::timeout(LOOK_WITHIN, Box::pin(look)).await.unwrap_or_else(|_| {
             Err(Fault::Again(format!("the {side} database did not answer within {LOOK_WITHIN:?}")))
         })
-    }
-
-    async fn open(
-        &mut self,
-        client: &Client,
-        aws: &Aws,
-        goal: &Goal,
-        side: Side,
-        now: Timestamp,
-    ) -> Known<Arc<Connection>> {
-        let stale = self
-            .material
-            .as_ref()
-            .is_none_or(|(at, known)| due(Some(*at), MATERIAL_EVERY, now) || known.get(side).is_err());
-        if stale {
-            self.material = Some((now, material::read(client, goal).await));
-        }
-        let material = match &self.material {
-            Some((_, known)) => known.get(side).clone()?,
-            None => return Err(Fault::Bug("Secrets were read and are gone".to_owned())),
-        };
-        let kept = self.address.get_mut(side);
-        let address = observe::address(aws, &goal.sides.get(side).address, kept, now).await?;
-        let mut no_spare = None;
-        let held = (self.sessions.get_mut(side), &mut no_spare);
-        let opened = observe::connection(goal, side, &material, &address, held).await;
-        if matches!(opened, Err(Fault::Blocked(_))) {
-            // A password that was changed may be read at any moment.
-            self.material = None;
-        }
-        opened
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::api::condition::Reason;
-use crate::aws::Account;
-use crate::fault::Blocked;
+use crate::aws::{Account, Aws};
+use crate::database::goal::due;
+use crate::fault::{Blocked, Fault};
 
 /// Where a namespace's migrations go, as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -50,6 +52,34 @@ pub enum Accounts {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
     namespaces: BTreeMap<String, Entry>,
+}
+
+/// The account behind the credentials is checked this often.
+const VERIFIED_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// The credentials at hand belong to the account that the map says, if it says one. `last` is when that was last so.
+pub async fn verify(
+    aws: &Aws,
+    account: &Account,
+    last: &mut Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(expected) = &account.account_id else { return Ok(()) };
+    if !due(*last, VERIFIED_EVERY, now) {
+        return Ok(());
+    }
+    let actual = aws.identity().await?;
+    if actual == *expected {
+        *last = Some(now);
+        return Ok(());
+    }
+    Err(Fault::blocked(
+        Reason::AccountMismatch,
+        format_args!(
+            "The operator's credentials belong to account {actual}, and this namespace is mapped to {expected}"
+        ),
+        "Correct the role in the operator's accounts file (slipway run --accounts)",
+    ))
 }
 
 /// What is wrong with the map.

@@ -134,8 +134,23 @@ pub struct Told<'a> {
     pub conditions: &'a [Condition],
 }
 
+/// Writes a status that says something new, and tells what changed.
+pub async fn publish<K: Kind, S: Serialize + Sync>(
+    object: &K,
+    context: &Context,
+    status: &S,
+    old: &Told<'_>,
+    new: &Told<'_>,
+) -> Result<(), Fault> {
+    let (permit, version) = (context.leadership.permit(), object.resource_version());
+    write_status(&context.client, &permit, object, version, status, "writing the status").await?;
+    context.metrics.status_writes.inc();
+    transitions(&object.object_ref(&()), context, old, new).await;
+    Ok(())
+}
+
 /// Events for what changed: the phase, and the word under Stalled or Ready.
-pub async fn transitions(object: &ObjectReference, context: &Context, old: &Told<'_>, new: &Told<'_>) {
+async fn transitions(object: &ObjectReference, context: &Context, old: &Told<'_>, new: &Told<'_>) {
     if old.phase != new.phase
         && let Some((phase, evidence)) = new.entered
     {

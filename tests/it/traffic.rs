@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use sandbox::bank::api::Machine;
 use sandbox::bank::journal::{Journal, Ledger};
 use sandbox::bank::visitor::Public;
 use sandbox::bank::{self, Load, Way};
 use sandbox::postgres::connect_local;
+use sandbox::sandbox as stage;
 use sandbox::sandbox::{CLUSTER, Fleets, RECORD, SERVICE};
 use sandbox::world::route53::Routing;
 use serde_json::{Value, json};
@@ -73,9 +74,7 @@ impl Stage {
     }
 
     fn applications(&self) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "ApplicationMigration");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "applicationmigrations");
-        Api::namespaced_with(self.journey.client.clone(), "default", &resource)
+        stage::applications(self.journey.client.clone(), "default")
     }
 
     async fn patch(&self, spec: Value) {

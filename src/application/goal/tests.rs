@@ -69,7 +69,7 @@ fn what_admission_refuses_is_refused_here_too() {
         ("spec.gates[3]", |o| o["spec"]["database"] = json!({"type": "None"})),
         ("spec.source", |o| o["spec"]["source"]["hostname"] = json!("old.bank.example")),
         ("spec.source.ipv4Addresses[0]", |o| {
-            o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"])
+            o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"]);
         }),
         ("spec.source.ipv4Addresses[0]", |o| {
             o["spec"]["source"]["ipv4Addresses"] = json!(["169.254.169.254"]);

@@ -9,8 +9,9 @@ use slipway::database::decide::{self, Decision, Step};
 use slipway::database::goal::Goal;
 use slipway::database::outage::Spans;
 use slipway::database::seen::Seen;
-use slipway::database::{CLAIM_SEEN_WITHIN, held_back, pause, report, tell_of_failure};
+use slipway::database::{CLAIM_SEEN_WITHIN, pause, report};
 use slipway::fault::{Blocked, Fault};
+use slipway::turn;
 
 use super::outage::End;
 use super::{Memory, Process, tell_watches};
@@ -86,12 +87,12 @@ async fn walk(process: &Rc<Process>, mut object: Object, memory: &mut Memory) ->
     if matches!((&decision.step, &outcome), (Some(Step::Claim | Step::Latch(_)), Ok(()))) {
         return Ok(CLAIM_SEEN_WITHIN);
     }
-    tell_of_failure(&mut decision, &outcome, memory.failures);
+    turn::tell_of_failure(&mut decision.state, &mut decision.next, &outcome, memory.failures);
     let seen = Seen { memory: memory.seen.clone(), ..seen };
     if outcome.is_ok() && decision.step.as_ref().is_some_and(Step::is_routine) {
         decision = Decision { step: decision.step, ..decide::decide(&goal, &seen) };
     }
-    if !held_back(&decision, &mut memory.uncertain_since, now) {
+    if !turn::held_back(&decision.state, &mut memory.uncertain_since, now) {
         process.publish(&object, &goal, &seen, &decision).await?;
     }
     Ok(pause(&decision, &outcome, &process.pace, &mut memory.failures, &goal.migration.uid))
