@@ -285,7 +285,7 @@ async fn database(
 }
 
 /// Samples of the gates that are due and rest on what the `DatabaseMigration` says.
-fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>) -> Vec<(Gate, Sample)> {
+pub fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>) -> Vec<(Gate, Sample)> {
     let fact = |of: &Gate| -> Option<Sample> {
         let seen = match database {
             Some(Ok(Some(seen))) => Ok(Some(seen)),
@@ -306,7 +306,7 @@ fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>) ->
 }
 
 /// Judges each sample, and remembers how that ended.
-fn judge(goal: &Goal, memory: &mut Memory, samples: &[(Gate, Sample)], now: Timestamp) {
+pub fn judge(goal: &Goal, memory: &mut Memory, samples: &[(Gate, Sample)], now: Timestamp) {
     let since = goal.requested.as_ref().and_then(|asked| asked.since);
     for (gate, sample) in samples {
         let judgement = gate::judge(gate, sample, since, now);

@@ -20,6 +20,14 @@ pub const MILLI: Micros = 1_000;
 /// Which operator process.
 pub type ProcessId = u8;
 
+/// Of which kind of resource there is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Database,
+    Traffic,
+}
+
 /// What runs.
 pub type Act = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -29,10 +37,10 @@ pub struct Clock {
     /// The true time.
     pub now: Micros,
     /// Set by the one that was polled: when it wants to go on, and whether news may wake it earlier.
-    wake: Option<(Micros, bool)>,
+    wake: Option<(Micros, Option<Kind>)>,
     spawned: Vec<(Option<ProcessId>, Act)>,
     killed: Vec<ProcessId>,
-    nudged: Vec<(ProcessId, Micros)>,
+    nudged: Vec<(ProcessId, Kind, Micros)>,
     /// Processes that are stopped, and until when.
     pub paused: Vec<(ProcessId, Micros)>,
 }
@@ -48,9 +56,9 @@ impl Clock {
         self.killed.push(process);
     }
 
-    /// Wakes what a process waits with, at this time at the latest.
-    pub fn nudge(&mut self, process: ProcessId, at: Micros) {
-        self.nudged.push((process, at));
+    /// Wakes what a process waits with for news of this kind, at this time at the latest.
+    pub fn nudge(&mut self, process: ProcessId, kind: Kind, at: Micros) {
+        self.nudged.push((process, kind, at));
     }
 }
 
@@ -71,12 +79,12 @@ impl Sim {
 
     /// Waits.
     pub fn sleep(&self, for_: Micros) -> Sleep {
-        Sleep { sim: self.clone(), for_, news: false, begun: false }
+        Sleep { sim: self.clone(), for_, news: None, begun: false }
     }
 
-    /// Waits, or less long if there is news for the process.
-    pub fn sleep_until_news(&self, for_: Micros) -> Sleep {
-        Sleep { sim: self.clone(), for_, news: true, begun: false }
+    /// Waits, or less long if there is news of this kind for the process.
+    pub fn sleep_until_news(&self, kind: Kind, for_: Micros) -> Sleep {
+        Sleep { sim: self.clone(), for_, news: Some(kind), begun: false }
     }
 }
 
@@ -84,7 +92,7 @@ impl Sim {
 pub struct Sleep {
     sim: Sim,
     for_: Micros,
-    news: bool,
+    news: Option<Kind>,
     begun: bool,
 }
 
@@ -107,7 +115,7 @@ struct Actor {
     act: Act,
     due: Micros,
     token: u32,
-    news: bool,
+    news: Option<Kind>,
 }
 
 /// Runs one history.
@@ -138,7 +146,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn push(&mut self, index: usize, due: Micros, news: bool) {
+    fn push(&mut self, index: usize, due: Micros, news: Option<Kind>) {
         self.tokens = self.tokens.wrapping_add(1);
         self.order += 1;
         if let Some(actor) = &mut self.actors[index] {
@@ -215,16 +223,16 @@ impl Scheduler {
                     self.actors.push(None);
                     self.actors.len() - 1
                 });
-                self.actors[index] = Some(Actor { owner, act, due: now, token: 0, news: false });
-                self.push(index, now, false);
+                self.actors[index] = Some(Actor { owner, act, due: now, token: 0, news: None });
+                self.push(index, now, None);
             }
-            for (process, at) in nudged {
+            for (process, kind, at) in nudged {
                 for index in 0..self.actors.len() {
                     let waits = self.actors[index]
                         .as_ref()
-                        .is_some_and(|actor| actor.owner == Some(process) && actor.news && actor.due > at);
+                        .is_some_and(|actor| actor.owner == Some(process) && actor.news == Some(kind) && actor.due > at);
                     if waits {
-                        self.push(index, at, true);
+                        self.push(index, at, Some(kind));
                     }
                 }
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::history::{Outcome, Setup, run};
-use crate::journey::{self, Journey};
+use crate::journey::Journey;
 use crate::world::faults::{Fate, Point};
 
 /// What was tried of one journey.
@@ -53,8 +53,13 @@ fn points(calls: &[Point]) -> Vec<usize> {
 }
 
 /// Tries every point of every journey, or of those in the share `(part, of)`.
-pub fn try_all(threads: usize, share: (usize, usize), only: Option<&str>) -> Vec<Row> {
-    journey::all()
+pub fn try_all(
+    journeys: &[Journey],
+    threads: usize,
+    share: (usize, usize),
+    only: Option<&str>,
+) -> Vec<Row> {
+    journeys
         .iter()
         .filter(|journey| only.is_none_or(|only| journey.name == only))
         .map(|journey| try_journey(journey, threads, share))
@@ -122,11 +127,12 @@ fn wrong(journey: &Journey, clean: &Outcome, outcome: &Outcome) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey;
 
     #[test]
     fn one_in_a_hundred_single_faults_and_each_clean_run() {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let rows = try_all(threads, (7, 100), None);
+        let rows = try_all(&journey::all(), threads, (7, 100), None);
         let failed: Vec<_> = rows.iter().flat_map(|row| &row.failed).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         assert!(rows.len() >= 19);

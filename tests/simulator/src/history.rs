@@ -1,5 +1,7 @@
 //! One history: a journey, with what goes wrong in it, to its end; and what must hold there.
 
+mod traffic;
+
 use sandbox::world::Delays;
 use slipway::api::database::Goal;
 use slipway::side::Side;
@@ -44,6 +46,8 @@ pub struct Setup {
     pub layer: bool,
     /// AWS takes its time.
     pub slow: bool,
+    /// The operators' clocks are wrong.
+    pub skewed: bool,
     /// For how long it is watched at the end that nothing more is changed.
     pub idle: Micros,
     /// So often it must be looked at meanwhile.
@@ -74,6 +78,7 @@ impl Setup {
             long: false,
             layer: false,
             slow: false,
+            skewed: false,
             foreign: None,
             idle: 120 * SECOND,
             looks: 0,
@@ -142,12 +147,20 @@ fn begin(setup: &Setup) -> Sim {
         application: "payments_app".to_owned(),
         dms: "slipway_dms".to_owned(),
     };
-    let delays = if setup.slow { Delays::aws() } else { Delays::none() };
+    let mut delays = if setup.slow { Delays::aws() } else { Delays::none() };
+    if setup.journey.traffic.is_some() {
+        // A load balancer that says something each moment takes most of the processor's time, and tells nothing new.
+        let aws = Delays::aws();
+        delays.metric_period = aws.metric_period;
+        delays.alarm_minute = aws.alarm_minute;
+        delays.target_probe = aws.target_probe;
+    }
     let mut world = World::new(setup.seed, delays, names);
     world.trace.wanted = setup.told;
     world.mutant = setup.mutant;
     world.faults.one = setup.one;
     world.faults.rate = setup.rate;
+    world.skewed = setup.skewed;
     world.faults.pauses = setup.pauses;
     world.faults.kinds.clone_from(&setup.kinds);
     world.faults.listed = setup.listed.then(Vec::new);
@@ -161,9 +174,22 @@ fn begin(setup: &Setup) -> Sim {
     if let Some(kind) = setup.foreign {
         world.somebody_has(kind);
     }
-    match journey::manifest(setup.journey.goal, setup.journey.secret) {
-        Ok(object) => world.cluster.create(0, object),
-        Err(error) => world.fail(0, format!("the simulator's manifest is wrong: {error}")),
+    let wrong = |error| format!("the simulator's manifest is wrong: {error}");
+    let part = setup.journey.traffic.as_ref();
+    if let Some(part) = part {
+        world.has_traffic(i64::try_from(delays.dns_in_sync.as_micros()).unwrap_or(SECOND));
+        let manifest = world.traffic.as_ref().map(|traffic| journey::traffic_manifest(part, traffic));
+        match manifest {
+            Some(Ok(object)) => world.cluster.traffic.create(0, object),
+            Some(Err(error)) => world.fail(0, wrong(error)),
+            None => {}
+        }
+    }
+    if part.is_none_or(|part| !part.alone) {
+        match journey::manifest(setup.journey.goal, setup.journey.secret, part) {
+            Ok(object) => world.cluster.database.create(0, object),
+            Err(error) => world.fail(0, wrong(error)),
+        }
     }
     let sim = Sim::new(world);
     for id in 0..setup.operators {
@@ -172,7 +198,12 @@ fn begin(setup: &Setup) -> Sim {
     sim.with(|world| {
         let clock = &mut world.clock;
         clock.spawn(None, plane::work(sim.clone()));
-        world.faults.orders_left = 1 + usize::from(!setup.meddling.is_empty());
+        let part = setup.journey.traffic.as_ref();
+        world.faults.orders_left = 1 + usize::from(!setup.meddling.is_empty()) + usize::from(part.is_some());
+        if let Some(part) = part {
+            clock.spawn(None, crate::world::traffic::serve(sim.clone()));
+            clock.spawn(None, people::order(sim.clone(), part.orders.clone()));
+        }
         clock.spawn(None, people::order(sim.clone(), setup.journey.orders.clone()));
         clock.spawn(None, people::try_again(sim.clone()));
         if !setup.meddling.is_empty() {
@@ -262,6 +293,9 @@ fn go(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler, end: &mut String) -> 
             for order in [Order::Suspend(false), Order::Release, Order::Attempt] {
                 world.obey(order);
             }
+            if world.traffic.is_some() {
+                world.mend_traffic();
+            }
         }
         world.clock.now + CONVERGES_WITHIN
     });
@@ -294,8 +328,8 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
     }
     let (now, changes, writes, looks) = sim.with(|world| {
         // So long that their writes would be too many to number.
-        world.applications_run &= setup.looks == 0;
-        (world.clock.now, world.changes, world.cluster.status_writes, world.looks)
+        world.applications_run &= setup.looks == 0 || world.traffic.is_some();
+        (world.clock.now, world.changes, world.cluster.status_writes(), world.looks)
     });
     if until(sim, scheduler, now + setup.idle, |_| false) == Ended::Violated {
         return false;
@@ -303,7 +337,8 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
     if setup.looks > 0 {
         let enough = |world: &mut World| {
             // Where nothing is left, nobody looks.
-            world.looks >= looks + setup.looks || world.cluster.newest().is_none()
+            world.looks >= looks + setup.looks
+                || (world.cluster.database.newest().is_none() && world.cluster.traffic.newest().is_none())
         };
         let last = now + setup.idle + i64::try_from(setup.looks).unwrap_or(0) * 60 * SECOND;
         match until(sim, scheduler, last, enough) {
@@ -318,7 +353,7 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
     sim.with(|world| {
         // The status of a migration that follows is refreshed every 5 minutes.
         let allowed = 1 + u64::try_from((world.clock.now - now) / (300 * SECOND)).unwrap_or(0);
-        let (more, written) = (world.changes - changes, world.cluster.status_writes - writes);
+        let (more, written) = (world.changes - changes, world.cluster.status_writes() - writes);
         if written > allowed {
             world.fail(12, format!("{written} writes of the status at rest"));
         } else if more > written {
@@ -330,7 +365,17 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
 
 /// The end in short, if this is one.
 fn settled(world: &World) -> Option<String> {
-    let Some(object) = world.cluster.newest() else { return Some("gone".to_owned()) };
+    let traffic = traffic::settled(world)?;
+    if !world.cluster.database.was_applied() {
+        return Some(traffic);
+    }
+    let database = settled_database(world)?;
+    Some(if traffic.is_empty() { database } else { format!("{database}, {traffic}") })
+}
+
+/// The end of the `DatabaseMigration` in short.
+fn settled_database(world: &World) -> Option<String> {
+    let Some(object) = world.cluster.database.newest() else { return Some("gone".to_owned()) };
     let status = object.status.as_ref()?;
     let is = |kind: &str| {
         status.conditions.iter().find(|c| c.type_ == kind && c.status == "True").map(|c| c.reason.clone())
@@ -356,6 +401,10 @@ fn settled(world: &World) -> Option<String> {
         Goal::Replicate => {
             (phase == "Replicating" && ready.is_some()) || (phase == "Soaking" && reason == "NoWayBack")
         }
+        // The order that it was given holds it, and it says so.
+        Goal::CutOver | Goal::Finish if waits_for_traffic(world) && phase == "Replicating" => {
+            aborted || status.next.as_ref().is_some_and(|next| next.contains("application")) || reason == "ApplicationMissing"
+        }
         Goal::CutOver | Goal::Finish if aborted => {
             (phase == "Replicating" && reason == "GivenUp")
                 || (phase == "Soaking" && reason == "NoWayBack")
@@ -370,9 +419,22 @@ fn settled(world: &World) -> Option<String> {
     })
 }
 
+/// Whether its applications are not where it waits for them to be, by their own orders.
+fn waits_for_traffic(world: &World) -> bool {
+    world.traffic.is_some()
+        && world.cluster.database.newest().is_some_and(|object| {
+            let first = object.spec.cutover.order == slipway::api::database::Order::TrafficFirst;
+            world.cluster.traffic.newest().is_none() || (first && !traffic::will_be_shifted(world))
+        })
+}
+
 /// Where a history stands that does not end.
 fn stand(world: &World) -> String {
-    let Some(object) = world.cluster.newest() else { return "gone".to_owned() };
+    format!("{}{}", stand_of_database(world), traffic::stand(world))
+}
+
+fn stand_of_database(world: &World) -> String {
+    let Some(object) = world.cluster.database.newest() else { return "gone".to_owned() };
     let status = object.status.clone().unwrap_or_default();
     let conditions: Vec<String> = status
         .conditions
@@ -402,7 +464,9 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
     }
     // What arrived when nobody was there any more to undo it: a known limit.
     inventory.retain(|item| !world.orphans.contains(&item.name));
-    let deleted = end == "gone";
+    inventory.retain(|item| !item.name.contains(traffic::NAMED));
+    traffic::at_the_end(world);
+    let deleted = world.cluster.database.newest().is_none();
     let retained = world.retained;
     if (deleted || end.starts_with("Finished")) && !retained {
         if !inventory.is_empty() {
@@ -423,7 +487,7 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
         world.fail(9, words);
     }
     let writer = world.writer().map(|side| if side == Side::Source { "Source" } else { "Target" });
-    let told = world.cluster.newest().and_then(|object| object.status.as_ref()?.writer.clone());
+    let told = world.cluster.database.newest().and_then(|object| object.status.as_ref()?.writer.clone());
     if !deleted && told.is_some() && told.as_deref() != writer {
         world.fail(13, format!("the status says that the writer is {told:?}, and it is {writer:?}"));
     }

@@ -12,6 +12,7 @@
 //! | [`history`] | one history from its begin to its end |
 //! | [`seeds`] | histories by chance, each from one number |
 //! | [`exhaustive`] | every call of every journey with every fault |
+//! | [`pairs`] | every pair of places of both kinds, with every pair of orders |
 //! | [`simulate`] | `cargo simulate` |
 
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod history;
 pub mod invariants;
 pub mod journey;
 pub mod operator;
+pub mod pairs;
 pub mod random;
 pub mod search;
 pub mod seeds;

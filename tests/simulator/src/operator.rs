@@ -8,6 +8,7 @@ mod eyes;
 mod look;
 mod outage;
 mod provision;
+mod traffic;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -24,8 +25,8 @@ use slipway::operator::context::Pace;
 use slipway::operator::lease::{Do, Elector, Timing};
 use slipway::side::Sides;
 
-use crate::clock::{MILLI, Micros, ProcessId, SECOND, Sim};
-use crate::world::cluster::{self, Object};
+use crate::clock::{Kind as News, MILLI, Micros, ProcessId, SECOND, Sim};
+use crate::world::cluster::{self, Object, Traffic};
 use crate::world::faults::{Fate, Kind, Point, Service};
 use crate::world::{World, running, stamp};
 
@@ -75,14 +76,15 @@ pub struct Process {
     /// Its monotonic clock runs at this rate, in thousandths.
     rate: i64,
     begun: Micros,
-    /// How far its watch is behind.
-    lag: Cell<Micros>,
-    /// Which version its watch had last.
-    version: Cell<usize>,
+    /// How far its watches are behind: of a `DatabaseMigration`, and of an `ApplicationMigration`.
+    lag: (Cell<Micros>, Cell<Micros>),
+    /// Which version each had last.
+    version: (Cell<usize>, Cell<usize>),
     /// When its watch told it that the resource is deleted, by its own clock.
     told_of_deletion: Cell<Option<Timestamp>>,
     elector: RefCell<Elector>,
     memory: RefCell<Memory>,
+    traffic: RefCell<slipway::application::context::Memory>,
     /// It ends before its next call.
     doomed: Cell<bool>,
 }
@@ -110,6 +112,9 @@ pub fn start(sim: &Sim, id: ProcessId, after: Micros) {
                 let (sim, keeper) = (inner.clone(), Rc::clone(&process));
                 world.trace.say(world.clock.now, || format!("operator {id} starts"));
                 world.clock.spawn(Some(id), keep_lease(sim, keeper));
+                if world.traffic.is_some() {
+                    world.clock.spawn(Some(id), serve_traffic(Rc::clone(&process)));
+                }
                 world.clock.spawn(Some(id), reconcile_for_ever(process));
             });
         });
@@ -128,7 +133,7 @@ pub fn ended(sim: &Sim, id: ProcessId) {
 
 impl Process {
     fn new(sim: &Sim, world: &mut World, id: ProcessId) -> Self {
-        let skewed = world.faults.rate > 0;
+        let skewed = world.skewed;
         let skew = if skewed { world.random.within(-600, 600) * SECOND } else { 0 };
         let rate = if skewed { world.random.within(900, 1_100) } else { 1_000 };
         // Each pod has another identity; a container that starts again has the same.
@@ -140,11 +145,12 @@ impl Process {
             skew,
             rate,
             begun: world.clock.now,
-            lag: Cell::new(20 * MILLI),
-            version: Cell::new(0),
+            lag: (Cell::new(20 * MILLI), Cell::new(20 * MILLI)),
+            version: (Cell::new(0), Cell::new(0)),
             told_of_deletion: Cell::new(None),
             elector: RefCell::new(elector),
             memory: RefCell::default(),
+            traffic: RefCell::default(),
             doomed: Cell::new(false),
         }
     }
@@ -240,7 +246,7 @@ impl Process {
                         sim.sleep(after).await;
                         sim.with(|world| {
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
-                            if world.is_left_alone() {
+                            if world.is_left_alone(&on) {
                                 world.orphaned(counted);
                             } else {
                                 counted(world);
@@ -330,12 +336,37 @@ impl Process {
         })
     }
 
+    /// One request to an application; `None` if no answer came in time.
+    async fn http<T: 'static>(
+        &self,
+        name: &'static str,
+        on: &str,
+        effect: impl FnOnce(&mut World) -> T + 'static,
+    ) -> Option<T> {
+        let point = Point { service: Service::Http, name, on: on.to_owned(), mutates: false, young: false };
+        match self.call(point, 2 * SECOND, effect).await {
+            Reply::Answer(answer) => Some(answer),
+            Reply::Silence | Reply::Refused(_) => None,
+        }
+    }
+
+    /// The `ApplicationMigration` as its watch has it.
+    fn watched_traffic(&self) -> Option<Traffic> {
+        self.sim.with(|world| {
+            let (lag, least) = (self.lag.1.get(), self.version.1.get());
+            let (version, object) = world.cluster.traffic.seen(world.clock.now, lag, least)?;
+            self.version.1.set(version);
+            Some(object.clone())
+        })
+    }
+
     /// The resource as its watch has it.
     fn watched(&self) -> Option<Object> {
         self.sim.with(|world| {
             let now = world.clock.now;
-            let (version, object) = world.cluster.seen(now, self.lag.get(), self.version.get())?;
-            self.version.set(version);
+            let (lag, least) = (self.lag.0.get(), self.version.0.get());
+            let (version, object) = world.cluster.database.seen(now, lag, least)?;
+            self.version.0.set(version);
             if object.metadata.deletion_timestamp.is_some() && self.told_of_deletion.get().is_none() {
                 self.told_of_deletion.set(Some(stamp(now + self.skew)));
             }
@@ -440,33 +471,58 @@ async fn reconcile_for_ever(process: Rc<Process>) {
         sim.sleep(SECOND / 2).await;
     }
     // The controller starts only now (`operator::run`), with a list of what the API server has.
-    sim.with(|world| process.version.set(world.cluster.newest_version()));
+    sim.with(|world| process.version.0.set(world.cluster.database.newest_version()));
     loop {
         if sim.with(|world| !process.may_act(world.clock.now)) {
             sim.sleep(SECOND / 2).await;
             continue;
         }
         let Some(object) = process.watched() else {
-            sim.sleep_until_news(RELIST).await;
+            sim.sleep_until_news(News::Database, RELIST).await;
             continue;
         };
-        let pause = match Box::pin(walk::reconcile(&process, object)).await {
-            Ok(pause) => pause,
-            // `operator::after_failure`.
-            Err(Fault::Wait(_) | Fault::Unknown(_)) => Duration::from_millis(500),
-            Err(Fault::Again(_) | Fault::Blocked(_)) => Duration::from_secs(5),
-            Err(Fault::Bug(words)) => {
-                sim.with(|world| world.fail(0, format!("the operator calls it a bug: {words}")));
-                Duration::from_mins(10)
-            }
-        };
-        let pause = i64::try_from(pause.as_micros()).unwrap_or(SECOND).max(MILLI);
-        sim.sleep_until_news(pause).await;
+        let pause = after(&sim, Box::pin(walk::reconcile(&process, object)).await);
+        sim.sleep_until_news(News::Database, pause).await;
     }
 }
 
+/// The same for the other kind, by a controller of its own.
+async fn serve_traffic(process: Rc<Process>) {
+    let sim = process.sim.clone();
+    while sim.with(|world| !process.may_act(world.clock.now)) {
+        sim.sleep(SECOND / 2).await;
+    }
+    sim.with(|world| process.version.1.set(world.cluster.traffic.newest_version()));
+    loop {
+        if sim.with(|world| !process.may_act(world.clock.now)) {
+            sim.sleep(SECOND / 2).await;
+            continue;
+        }
+        let Some(object) = process.watched_traffic() else {
+            sim.sleep_until_news(News::Traffic, RELIST).await;
+            continue;
+        };
+        let pause = after(&sim, Box::pin(traffic::reconcile(&process, object)).await);
+        sim.sleep_until_news(News::Traffic, pause).await;
+    }
+}
+
+/// `operator::after_failure`, where it failed.
+fn after(sim: &Sim, reconciled: Result<Duration, Fault>) -> Micros {
+    let pause = match reconciled {
+        Ok(pause) => pause,
+        Err(Fault::Wait(_) | Fault::Unknown(_)) => Duration::from_millis(500),
+        Err(Fault::Again(_) | Fault::Blocked(_)) => Duration::from_secs(5),
+        Err(Fault::Bug(words)) => {
+            sim.with(|world| world.fail(0, format!("the operator calls it a bug: {words}")));
+            Duration::from_mins(10)
+        }
+    };
+    i64::try_from(pause.as_micros()).unwrap_or(SECOND).max(MILLI)
+}
+
 /// The resource changed: each watch hears of it a moment later, or, if the event is lost, when it lists anew.
-pub fn tell_watches(world: &mut World) {
+pub fn tell_watches(world: &mut World, kind: News) {
     let now = world.clock.now;
     let troubled = world.faults.rate > 0 && !world.faults.over;
     for id in 0..3 {
@@ -476,7 +532,10 @@ pub fn tell_watches(world: &mut World) {
             (true, 4..20) => world.random.within(100 * MILLI, 3 * SECOND),
             _ => world.random.within(5 * MILLI, 60 * MILLI),
         };
-        process.lag.set(lag);
-        world.clock.nudge(id, now + lag + MILLI);
+        match kind {
+            News::Database => process.lag.0.set(lag),
+            News::Traffic => process.lag.1.set(lag),
+        }
+        world.clock.nudge(id, kind, now + lag + MILLI);
     }
 }

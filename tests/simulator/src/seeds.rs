@@ -103,6 +103,7 @@ pub fn setup(seed: u64) -> Setup {
         long: random.permille(250),
         layer: random.permille(250),
         slow: random.permille(300),
+        skewed: rate > 0,
         foreign: random.permille(60).then_some(*further.pick(&Kind::EACH)),
         looks: if further.permille(1) { 1_000 } else { 0 },
         idle: 60 * SECOND,

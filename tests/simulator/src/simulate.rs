@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::history::{Setup, run as run_one};
-use crate::{exhaustive, journey, seeds};
+use crate::{exhaustive, journey, pairs, seeds};
 
 /// Lines of a story that are shown unless all are asked for.
 const LAST: usize = 60;
@@ -30,7 +30,13 @@ pub struct Flags {
     /// Every single fault of every journey.
     #[arg(long)]
     pub exhaustive: bool,
-    /// Only this journey.
+    /// Histories with an `ApplicationMigration`, alone and with its database.
+    #[arg(long)]
+    pub traffic: bool,
+    /// Every pair of places of both kinds, with every pair of orders.
+    #[arg(long)]
+    pub pairs: bool,
+    /// Only this journey, or pairs with these words in their names.
     #[arg(long)]
     pub journey: Option<String>,
     /// Each journey without a fault.
@@ -56,6 +62,8 @@ pub fn run(flags: &Flags) -> ExitCode {
         one(seed, mutant(flags), flags.trace)
     } else if flags.clean {
         clean(flags)
+    } else if flags.pairs {
+        every_pair(flags, threads)
     } else if flags.exhaustive {
         every_fault(flags, threads)
     } else if flags.mutants {
@@ -123,9 +131,13 @@ fn many(flags: &Flags, threads: usize) -> bool {
     tally.failed.is_empty()
 }
 
+fn journeys(flags: &Flags) -> Vec<journey::Journey> {
+    if flags.traffic { journey::of_traffic() } else { journey::all() }
+}
+
 fn clean(flags: &Flags) -> bool {
     let mut good = true;
-    for journey in journey::all() {
+    for journey in journeys(flags) {
         if flags.journey.as_ref().is_some_and(|only| only != journey.name) {
             continue;
         }
@@ -149,7 +161,7 @@ fn clean(flags: &Flags) -> bool {
 
 fn every_fault(flags: &Flags, threads: usize) -> bool {
     let began = Instant::now();
-    let rows = exhaustive::try_all(threads, (0, 1), flags.journey.as_deref());
+    let rows = exhaustive::try_all(&journeys(flags), threads, (0, 1), flags.journey.as_deref());
     println!("| journey | calls | points | runs | failed |\n|---|---|---|---|---|");
     for row in &rows {
         println!("| {} | {} | {} | {} | {} |", row.name, row.calls, row.points, row.runs, row.failed.len());
@@ -169,6 +181,25 @@ fn every_fault(flags: &Flags, threads: usize) -> bool {
         }
     }
     rows.iter().all(|row| row.failed.is_empty())
+}
+
+fn every_pair(flags: &Flags, threads: usize) -> bool {
+    let began = Instant::now();
+    let tally = pairs::try_all(threads, (0, 1), flags.journey.as_deref());
+    for words in tally.failed.iter().take(40) {
+        println!("{words}");
+    }
+    println!("| end | times |\n|---|---|");
+    for (end, times) in &tally.ends {
+        println!("| {end} | {times} |");
+    }
+    println!(
+        "\n{} histories, {} failed, {:.0} s on {threads} processors",
+        tally.run,
+        tally.failed.len(),
+        began.elapsed().as_secs_f64()
+    );
+    tally.failed.is_empty()
 }
 
 fn every_mutant(count: u64, threads: usize) -> bool {

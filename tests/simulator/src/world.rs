@@ -7,8 +7,10 @@ pub mod faults;
 pub mod inventory;
 pub mod people;
 pub mod plane;
+pub mod shelf;
 pub mod strangers;
 pub mod trace;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -87,6 +89,10 @@ pub struct World {
     pub trace: Trace,
     /// The first thing that was wrong.
     pub violation: Option<Violation>,
+    /// The name and its fleets, if there is an `ApplicationMigration`.
+    pub traffic: Option<traffic::Traffic>,
+    /// The operators' clocks are wrong.
+    pub skewed: bool,
     /// What things are called in the databases.
     pub names: Names,
     /// The operators' processes.
@@ -103,10 +109,14 @@ pub struct World {
     pub orphans: Vec<String>,
     /// Names that AWS made lately, and when: a describe may not know them yet.
     pub young: Vec<(String, Micros)>,
+    /// What people waited for in vain.
+    pub missed: Option<people::When>,
     /// Whether applications still write.
     pub applications_run: bool,
     /// It was deleted with everything kept.
     pub retained: bool,
+    /// The same of the `ApplicationMigration`.
+    pub traffic_retained: bool,
     /// The status was lost.
     pub lost: bool,
     /// The status was lost when nothing else knew that all was finished.
@@ -153,6 +163,8 @@ impl World {
             faults: Faults::default(),
             trace: Trace::default(),
             violation: None,
+            traffic: None,
+            skewed: false,
             names,
             processes: Vec::new(),
             changes: 0,
@@ -161,8 +173,10 @@ impl World {
             late: Vec::new(),
             orphans: Vec::new(),
             young: Vec::new(),
+            missed: None,
             applications_run: true,
             retained: false,
+            traffic_retained: false,
             lost: false,
             lost_at_the_end: false,
             strangers: Vec::new(),
@@ -252,11 +266,14 @@ impl World {
 
     /// Nobody is left who would undo what is made now: the resource is gone or finished, or it is being deleted and the last
     /// look found nothing.
-    pub fn is_left_alone(&mut self) -> bool {
+    pub fn is_left_alone(&mut self, on: &str) -> bool {
+        if traffic::is_about(on) {
+            return self.traffic_is_left_alone();
+        }
         if self.cluster.is_over() {
             return true;
         }
-        let deleting = self.cluster.newest().is_some_and(|o| o.metadata.deletion_timestamp.is_some());
+        let deleting = self.cluster.database.newest().is_some_and(|o| o.metadata.deletion_timestamp.is_some());
         deleting && self.inventory().iter().all(|item| self.strangers.contains(item))
     }
 

@@ -18,7 +18,7 @@ use slipway::postgres::{ClaimAs, Lag};
 use slipway::side::Side;
 
 use super::{Memory, Process, tell_watches};
-use crate::clock::{MILLI, SECOND};
+use crate::clock::{Kind as News, MILLI, SECOND};
 use crate::database::{Database, Entry, Guard, Refused, SlotName, WriteId};
 use crate::world::cluster::Object;
 use crate::world::{CANARY, World, stamp};
@@ -139,8 +139,8 @@ impl Process {
         } else {
             let patched = self
                 .kubernetes("PatchFinalizers", true, move |world| {
-                    let patched = world.cluster.patch_finalizers(world.clock.now, read.as_deref(), true);
-                    tell_watches(world);
+                    let patched = world.cluster.database.patch_finalizers(world.clock.now, read.as_deref(), true);
+                    tell_watches(world, News::Database);
                     patched
                 })
                 .await?;
@@ -153,8 +153,8 @@ impl Process {
     async fn release(&self, object: &DatabaseMigration) -> Result<(), Fault> {
         let version = object.metadata.resource_version.clone();
         self.kubernetes("PatchFinalizers", true, move |world| {
-            let patched = world.cluster.patch_finalizers(world.clock.now, version.as_deref(), false);
-            tell_watches(world);
+            let patched = world.cluster.database.patch_finalizers(world.clock.now, version.as_deref(), false);
+            tell_watches(world, News::Database);
             match patched {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other.map(|_| ()),
@@ -171,8 +171,8 @@ impl Process {
     ) -> Result<Object, Fault> {
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         self.kubernetes(name, true, move |world| {
-            let patched = world.cluster.patch_status(world.clock.now, version.as_deref(), &patch);
-            tell_watches(world);
+            let patched = world.cluster.database.patch_status(world.clock.now, version.as_deref(), &patch);
+            tell_watches(world, News::Database);
             patched
         })
         .await
@@ -192,7 +192,7 @@ impl Process {
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         let recorded = self
             .kubernetes(decide_name(decide.intent), true, move |world| {
-                let patched = world.cluster.patch_status(world.clock.now, version.as_deref(), &status);
+                let patched = world.cluster.database.patch_status(world.clock.now, version.as_deref(), &status);
                 if finishes && let Ok(object) = &patched {
                     if object.spec.goal == slipway::api::database::Goal::Finish {
                         world.history.finish_ordered = true;
@@ -200,7 +200,7 @@ impl Process {
                         world.fail(15, "Finish was recorded while the goal was another");
                     }
                 }
-                tell_watches(world);
+                tell_watches(world, News::Database);
                 patched
             })
             .await?;
@@ -280,7 +280,16 @@ impl Process {
             MoveStep::CreateSlot => {
                 self.change("create_slot", to, move |_, on| on.create_slot(&guard), memory).await
             }
-            MoveStep::Fence => self.change("fence", from, move |_, on| on.fence(&guard), memory).await,
+            MoveStep::Fence => {
+                let fence = move |world: &mut World, on: &mut Database| {
+                    let done = on.fence(&guard);
+                    if done.is_ok() {
+                        world.judge_fence();
+                    }
+                    done
+                };
+                self.change("fence", from, fence, memory).await
+            }
             MoveStep::EndSessions => {
                 self.change("end_sessions", from, move |_, on| on.end_sessions(&guard), memory).await
             }

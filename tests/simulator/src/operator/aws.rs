@@ -24,7 +24,18 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Nothing has this name.
     fn is_absent(&self) -> bool {
-        matches!(self.code.as_str(), "ResourceNotFoundFault" | "ResourceNotFound" | "DBInstanceNotFoundFault")
+        matches!(
+            self.code.as_str(),
+            "ResourceNotFoundFault"
+                | "ResourceNotFound"
+                | "ResourceNotFoundException"
+                | "DBInstanceNotFoundFault"
+                | "NoSuchHostedZone"
+                | "NoSuchChange"
+                | "LoadBalancerNotFound"
+                | "TargetGroupNotFound"
+                | "ClusterNotFoundException"
+        )
     }
 }
 
@@ -63,6 +74,9 @@ impl Process {
         let effect = move |world: &mut World| {
             let now = world.now();
             let answer = world.aws.call(call, now);
+            if answer.is_ok() && name == "ChangeResourceRecordSets" {
+                world.judge_records();
+            }
             if answer.is_ok() && made {
                 world.young.push((what.clone(), world.clock.now));
                 if let Ok(Answer::Dms(reply)) = &answer {

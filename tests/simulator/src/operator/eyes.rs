@@ -215,6 +215,8 @@ fn alarm(seen: cw::PutMetricAlarm) -> Alarm {
         statistic: match seen.statistic {
             cw::Statistic::Maximum => Statistic::Maximum,
             cw::Statistic::SampleCount => Statistic::SampleCount,
+            cw::Statistic::Sum => Statistic::Sum,
+            percentile @ cw::Statistic::Percentile(_) => Statistic::Extended(percentile.word()),
             other => Statistic::Other(other.word()),
         },
         comparison: match seen.comparison_operator.as_str() {

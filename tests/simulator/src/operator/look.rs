@@ -5,6 +5,7 @@ use sandbox::world::{Call, Reply as Answer, rds, secrets};
 use slipway::api::condition::Reason;
 use slipway::aws::dms::TaskStatus;
 use slipway::aws::secrets::Place;
+use slipway::database::applications::ApplicationSeen;
 use slipway::database::goal::{Address, ConnectionGoal, Goal, due};
 use slipway::database::observe::{LOGIN_EVERY, MATERIAL_EVERY};
 use slipway::database::seen::{Known, MaterialSeen, Reach, Seen};
@@ -16,6 +17,8 @@ use slipway::side::{Direction, Side, Sides};
 use super::aws::{present, strange};
 use super::{Memory, Process};
 use crate::database::{Fence, Refused};
+use crate::world::World;
+use crate::world::cluster::Traffic;
 
 fn not_asked(side: Side) -> Fault {
     Fault::Again(format!("the {side} was not asked, since its Secrets or its address are not known"))
@@ -73,6 +76,10 @@ impl Process {
             }
             Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
         };
+        let applications = match precheck.source {
+            Some(_) => Some(self.applications().await),
+            None => None,
+        };
         let refused = |side: Side| {
             matches!(database.get(side), Err(Fault::Blocked(_)))
                 || matches!(replication_login.get(side), Err(Fault::Blocked(_)))
@@ -87,8 +94,7 @@ impl Process {
             address,
             database,
             standing,
-            // None writes to the database of a history: the coupling is another matter.
-            applications: precheck.source.is_some().then(|| Ok(Vec::new())),
+            applications,
             precheck,
             secret,
             replication_login,
@@ -124,16 +130,30 @@ impl Process {
             memory.seen.quiet_looks = u32::MAX;
         }
         let old = Direction::FORWARD.from;
-        let mut precheck = Sides::default();
+        let (mut precheck, mut applications) = (Sides::default(), None);
         let open = matches!(standing.get(old), Some(Ok(side)) if side.token.holder == Holder::Side(old));
         if open {
+            applications = Some(self.applications().await);
             for side in Side::BOTH {
                 if matches!(standing.get(side), Some(Ok(_))) {
                     *precheck.get_mut(side) = Some(self.ask_precheck(side, memory).await);
                 }
             }
         }
-        Seen::within_a_move(now, ends.clone(), standing, precheck, Some(Ok(Vec::new())), memory.seen.clone())
+        Seen::within_a_move(now, ends.clone(), standing, precheck, applications, memory.seen.clone())
+    }
+
+    /// `applications::read`.
+    async fn applications(&self) -> Known<Vec<ApplicationSeen>> {
+        let blind = self.sim.with(|world| world.mutant == Some("deaf-to-weights"));
+        let read = |object: &Traffic| {
+            let seen = ApplicationSeen::read(object);
+            ApplicationSeen { changing: seen.changing && !blind, ..seen }
+        };
+        let list = |world: &mut World| Ok(world.cluster.traffic.newest().cloned());
+        let found = self.kubernetes("List of the traffic", false, list).await?;
+        let ours = found.filter(|object| object.spec.database.migration_ref.is_some());
+        Ok(ours.iter().map(read).collect())
     }
 
     /// `observe::ends`.

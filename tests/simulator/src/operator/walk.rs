@@ -15,6 +15,7 @@ use slipway::turn;
 
 use super::outage::End;
 use super::{Memory, Process, tell_watches};
+use crate::clock::Kind as News;
 use crate::world::CANARY;
 use crate::world::cluster::Object;
 
@@ -157,11 +158,11 @@ impl Process {
         let version = object.metadata.resource_version.clone();
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         self.kubernetes("ApplyStatus", true, move |world| {
-            let written = world.cluster.apply_status(world.clock.now, version.as_deref(), &status);
+            let written = world.cluster.database.apply_status(world.clock.now, version.as_deref(), &status);
             if written.is_ok() {
                 world.judge_status(&status);
             }
-            tell_watches(world);
+            tell_watches(world, News::Database);
             written
         })
         .await

@@ -28,9 +28,8 @@ pub async fn write(sim: Sim, client: u8, long: bool) {
         let Some(side) = on else {
             on = sim.with(|world| {
                 Side::BOTH.into_iter().find(|side| {
-                    let database = world.database_mut(*side);
-                    database.leave(client);
-                    database.log_in(client).is_ok()
+                    world.database_mut(*side).leave(client);
+                    world.reaches(client, *side) && world.database_mut(*side).log_in(client).is_ok()
                 })
             });
             if let Some(side) = on {

@@ -12,6 +12,8 @@ pub enum Service {
     Sql,
     /// The Kubernetes API.
     Kubernetes,
+    /// An application.
+    Http,
 }
 
 /// One call of an operator.

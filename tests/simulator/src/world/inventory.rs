@@ -30,7 +30,8 @@ impl World {
         let existing = self.existing();
         let kept = existing.iter().filter(|(item, _)| !self.orphans.contains(&item.name));
         let words: Vec<String> = kept.map(|(item, status)| format!("{}{status}", item.name)).collect();
-        format!("{}; AWS: {}", self.rows(), words.join(", "))
+        let name = self.traffic.as_ref().map(|_| format!("; {:?}", self.stands())).unwrap_or_default();
+        format!("{}; AWS: {}{name}", self.rows(), words.join(", "))
     }
 
     /// Each with the word for how a task stands.
@@ -86,6 +87,13 @@ impl World {
         if let Ok(Reply::CloudWatch(cloudwatch::Reply::Alarms(page))) = self.aws.call(call, now) {
             for alarm in page.alarms {
                 let item = Item::new(alarm.settings.name.clone(), (alarm.settings, alarm.tags));
+                found.push((item, String::new()));
+            }
+        }
+        let call = Call::CloudWatch(cloudwatch::Call::ListDashboards);
+        if let Ok(Reply::CloudWatch(cloudwatch::Reply::Dashboards(all))) = self.aws.call(call, now) {
+            for dashboard in all {
+                let item = Item::new(dashboard.name.clone(), (dashboard.body, dashboard.tags));
                 found.push((item, String::new()));
             }
         }

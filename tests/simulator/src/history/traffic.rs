@@ -1,0 +1,159 @@
+//! Where an `ApplicationMigration` comes to rest, and what must hold there.
+
+use slipway::api::application::Goal as Reach;
+use slipway::api::database::Order;
+use slipway::side::Side;
+
+use crate::world::World;
+use crate::world::traffic::Stands;
+
+/// What begins the names of what is made for it.
+pub const NAMED: &str = "payments-api";
+
+/// The end of the traffic in short, if this is one; nothing where there is no such resource.
+pub fn settled(world: &World) -> Option<String> {
+    if world.traffic.is_none() {
+        return Some(String::new());
+    }
+    let Some(object) = world.cluster.traffic.newest() else { return Some("traffic gone".to_owned()) };
+    let status = object.status.as_ref()?;
+    if status.observed_generation != object.metadata.generation {
+        return None;
+    }
+    let is = |kind: &str| {
+        status.conditions.iter().find(|c| c.type_ == kind && c.status == "True").map(|c| c.reason.clone())
+    };
+    let (ready, stalled) = (is("Ready").is_some(), is("Stalled").unwrap_or_default());
+    let phase = status.phase.as_deref().unwrap_or_default();
+    let attempt = object.spec.attempt;
+    let back = object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
+        || status.latch.as_ref().is_some_and(|latch| latch.attempt >= attempt);
+    let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
+    let max = if back || object.spec.goal < Reach::Shift { 0 } else { object.spec.traffic.max_weight };
+    let over = status.point_of_no_return_at.is_some();
+    let fits = if object.metadata.deletion_timestamp.is_some() {
+        phase == "Deleting" && stalled == "Deleting" && asked.is_some_and(|asked| asked > 0)
+    } else if over || (object.spec.goal == Reach::Finish && !back && ends(world)) {
+        phase == "Finished" && ready
+    } else if object.spec.goal == Reach::Plan && status.provisioned_at.is_none() {
+        phase == "Pending" && ready
+    } else if !shifts(world) && asked == Some(0) && phase == "Staging" {
+        // The other's order, or that there is no such other, holds it, and it says so.
+        status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration"))
+    } else if !shifts(world) && !world.cluster.database.is_deleted() {
+        false
+    } else if back {
+        phase == "RolledBack" && stalled == "GivenUp"
+    } else {
+        match max {
+            0..10 => phase == "Staging" && ready && asked == Some(0),
+            10..100 => phase == "Shifting" && ready && asked == Some(10),
+            _ => phase == "Shifted" && asked == Some(100) && (ready || object.spec.goal == Reach::Finish),
+        }
+    };
+    // Without a database to write to nobody can be proved: everything stays, and says why.
+    let orphaned = object.spec.database.migration_ref.is_some()
+        && world.cluster.database.newest().is_none()
+        && status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration"));
+    (fits || orphaned).then(|| {
+        let stalled = if stalled.is_empty() { "" } else { " stalled" };
+        format!("traffic {phase}/{}{stalled}", asked.unwrap_or(0))
+    })
+}
+
+/// Whether the other lets traffic go forward.
+fn shifts(world: &World) -> bool {
+    let Some(object) = world.cluster.traffic.newest() else { return false };
+    if object.spec.database.migration_ref.is_none() {
+        return true;
+    }
+    let Some(other) = world.cluster.database.newest() else { return false };
+    other.spec.cutover.order == Order::TrafficFirst || world.writer() == Some(Side::Target)
+}
+
+/// Whether the way back may end, once its goal is Finish.
+fn ends(world: &World) -> bool {
+    let Some(object) = world.cluster.traffic.newest() else { return false };
+    let all = object.spec.traffic.max_weight == 100;
+    let home = object.spec.database.migration_ref.is_none()
+        || (world.writer() == Some(Side::Target) && world.cluster.database.newest().is_some());
+    all && home && shifts(world)
+}
+
+/// Whether traffic is, or will be, Shifted by its own orders; so long the writer of `TrafficFirst` waits.
+pub fn will_be_shifted(world: &World) -> bool {
+    let Some(object) = world.cluster.traffic.newest() else { return false };
+    let status = object.status.as_ref();
+    let attempt = object.spec.attempt;
+    let latched = status.and_then(|status| status.latch.as_ref());
+    let back = object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
+        || latched.is_some_and(|latch| latch.attempt >= attempt);
+    let over = status.is_some_and(|status| status.point_of_no_return_at.is_some());
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    over || (object.spec.goal >= Reach::Shift && object.spec.traffic.max_weight == 100 && !back && !deleted)
+}
+
+/// Where it stands, for a history that does not end.
+pub fn stand(world: &World) -> String {
+    if world.traffic.is_none() {
+        return String::new();
+    }
+    let Some(object) = world.cluster.traffic.newest() else { return "; traffic gone".to_owned() };
+    let status = object.status.clone().unwrap_or_default();
+    let conditions: Vec<String> = status
+        .conditions
+        .iter()
+        .filter(|c| c.status == "True" && matches!(c.type_.as_str(), "Ready" | "Reconciling" | "Stalled"))
+        .map(|c| format!("{} {} {}", c.type_, c.reason, c.message))
+        .collect();
+    format!(
+        "; traffic: goal {:?} up to {}, phase {:?}, asked for {:?}, next {:?}; {}; {:?}",
+        object.spec.goal,
+        object.spec.traffic.max_weight,
+        status.phase,
+        status.traffic.as_ref().and_then(|traffic| traffic.requested_weight),
+        status.next,
+        conditions.join(" | "),
+        world.stands(),
+    )
+}
+
+/// What must hold at the end, and can't be seen in each state.
+pub fn at_the_end(world: &mut World) {
+    if world.traffic.is_none() {
+        return;
+    }
+    let inventory = world.inventory();
+    let left: Vec<String> = inventory
+        .into_iter()
+        .map(|item| item.name)
+        .filter(|name| name.contains(NAMED) && !world.orphans.contains(name))
+        .collect();
+    let stands = world.stands();
+    let object = world.cluster.traffic.newest().cloned();
+    let status = object.as_ref().and_then(|object| object.status.clone()).unwrap_or_default();
+    let retained = world.traffic_retained;
+    match &object {
+        None if retained => {}
+        None => {
+            if !left.is_empty() {
+                world.fail(9, format!("left behind of the traffic: {}", left.join(", ")));
+            }
+            if !matches!(stands, Stands::Before | Stands::TargetAlone) {
+                world.fail(9, format!("what stood at the name is not restored: {stands:?}"));
+            }
+        }
+        Some(_) if status.phase.as_deref() == Some("Finished") => {
+            if !left.is_empty() || stands != Stands::TargetAlone {
+                world.fail(9, format!("left at the end of the traffic: {}, {stands:?}", left.join(", ")));
+            }
+        }
+        Some(_) => {
+            let said = status.traffic.as_ref().and_then(|traffic| traffic.weight);
+            let found = world.share().map(|share| i32::from(share.percent()));
+            if said.is_some() && said != found {
+                world.fail(13, format!("the status says {said:?} %, and Route 53 has {found:?}"));
+            }
+        }
+    }
+}

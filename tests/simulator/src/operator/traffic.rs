@@ -1,0 +1,198 @@
+//! One reconcile of an `ApplicationMigration`: the pipeline of `src/application.rs`, and `publish.rs` beside it.
+
+mod eyes;
+mod hands;
+
+use std::time::Duration;
+
+use slipway::api::application::ApplicationMigrationStatus;
+use slipway::application::context::Memory;
+use slipway::application::decide::{self, Decision, Step};
+use slipway::application::goal::Goal;
+use slipway::application::report;
+use slipway::application::seen::Seen;
+use slipway::fault::{Blocked, Fault};
+use slipway::turn;
+
+use super::{Process, tell_watches};
+use crate::clock::Kind;
+use crate::world::cluster::Traffic as Object;
+use crate::world::{CANARY, World};
+
+/// `application::STEPS_MAX`.
+const STEPS_MAX: usize = 8;
+
+/// What comes after a turn.
+enum Turn {
+    Again,
+    Later(Duration),
+}
+
+/// `application::reconcile`.
+pub(super) async fn reconcile(process: &Process, object: Object) -> Result<Duration, Fault> {
+    let mut memory = process.traffic.take();
+    let result = walk(process, object, &mut memory).await;
+    process.traffic.replace(memory);
+    result
+}
+
+async fn walk(process: &Process, mut object: Object, memory: &mut Memory) -> Result<Duration, Fault> {
+    for _ in 0..STEPS_MAX {
+        let goal = match Goal::parse(&object) {
+            Ok(goal) => goal,
+            Err(blocked) => return process.refuse_traffic(&object, &blocked).await,
+        };
+        memory.turn_to(object.metadata.generation, &goal.gates);
+        let goal = process.misread(goal);
+        match Box::pin(process.look_and_act(&mut object, memory, &goal)).await? {
+            Turn::Again => {}
+            Turn::Later(pause) => return Ok(pause),
+        }
+    }
+    Ok(Duration::ZERO)
+}
+
+impl Process {
+    /// `application::look_and_act`.
+    async fn look_and_act(
+        &self,
+        object: &mut Object,
+        memory: &mut Memory,
+        goal: &Goal,
+    ) -> Result<Turn, Fault> {
+        let (now, looked) = (self.now(), self.sim.with(|world| world.clock.now));
+        let seen = Box::pin(self.look_at_traffic(goal, memory, now)).await;
+        let mut decision = decide::decide(goal, &seen);
+        self.bend(goal, &seen, &mut decision);
+        self.sim.with(|world| {
+            world.looks += 1;
+            let words = || {
+                let step = decision.step.as_ref().map_or("-", Step::action);
+                format!("operator {}: traffic: decides {step}; {:?}; {}", self.id, decision.phase, decision.next)
+            };
+            world.trace.say(world.clock.now, words);
+            if let Some(step) = &decision.step {
+                world.judge_step(goal, step, looked);
+            }
+        });
+        let mut outcome = Ok(());
+        if let Some(step) = decision.step.clone() {
+            memory.forget(&step);
+            let acted = Box::pin(self.act_on_traffic(object, goal, &step, now)).await;
+            outcome = acted.as_ref().map(|_| ()).map_err(Clone::clone);
+            self.sim.with(|world| match &outcome {
+                Ok(()) => world.cluster.said.push(step.describe(goal)),
+                Err(fault) => {
+                    let words = || format!("  {}: {}: {fault}", step.action(), fault.class());
+                    world.trace.say(world.clock.now, words);
+                }
+            });
+            if let Ok(written) = acted {
+                memory.failures = 0;
+                if matches!(step, Step::Release) {
+                    *memory = Memory::default();
+                    return Ok(Turn::Later(self.pace.rarely));
+                }
+                if let Some(written) = written {
+                    *object = written;
+                }
+                return Ok(Turn::Again);
+            }
+        }
+        turn::tell_of_failure(&mut decision.state, &mut decision.next, &outcome, memory.failures);
+        if !turn::held_back(&decision.state, &mut memory.uncertain_since, now) {
+            self.publish_traffic(object, goal, &seen, &decision).await?;
+        }
+        let pause = turn::pause_after(
+            &decision.state,
+            &outcome,
+            &self.pace,
+            &mut memory.failures,
+            &goal.migration.uid,
+        );
+        let look_again = || Duration::try_from(decision.look_again).unwrap_or(self.pace.rarely);
+        Ok(Turn::Later(pause.unwrap_or_else(look_again)))
+    }
+
+    /// `publish::publish`.
+    async fn publish_traffic(
+        &self,
+        object: &Object,
+        goal: &Goal,
+        seen: &Seen,
+        decision: &Decision,
+    ) -> Result<(), Fault> {
+        let empty = ApplicationMigrationStatus::default();
+        let previous = object.status.as_ref().unwrap_or(&empty);
+        let status = report::status(goal, seen, decision, previous, object.metadata.generation);
+        let chatty = self.sim.with(|world| world.mutant == Some("chatty"));
+        if chatty || report::is_news(previous, &status) {
+            self.write_traffic(object, object.metadata.resource_version.clone(), status).await?;
+        }
+        Ok(())
+    }
+
+    async fn refuse_traffic(&self, object: &Object, blocked: &Blocked) -> Result<Duration, Fault> {
+        let empty = ApplicationMigrationStatus::default();
+        let previous = object.status.as_ref().unwrap_or(&empty);
+        let status = report::refused(blocked, previous, object.metadata.generation, self.now());
+        if report::is_news(previous, &status) {
+            self.write_traffic(object, object.metadata.resource_version.clone(), status).await?;
+        }
+        Ok(self.pace.rarely)
+    }
+
+    /// `objects::write_status`.
+    async fn write_traffic(
+        &self,
+        object: &Object,
+        version: Option<String>,
+        status: ApplicationMigrationStatus,
+    ) -> Result<Object, Fault> {
+        debug_assert!(object.metadata.name.is_some(), "it has a name");
+        let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
+        self.kubernetes("ApplyStatus of the traffic", true, move |world| {
+            let written = world.cluster.traffic.apply_status(world.clock.now, version.as_deref(), &status);
+            if written.is_ok() {
+                world.judge_traffic_status(&status);
+            }
+            tell_watches(world, Kind::Traffic);
+            written
+        })
+        .await
+    }
+
+    /// A wrong version of what the status says.
+    fn misread(&self, goal: Goal) -> Goal {
+        if self.sim.with(|world| world.mutant == Some("no-hold")) { hands::without_hold(goal) } else { goal }
+    }
+
+    /// A wrong version of what was decided.
+    fn bend(&self, goal: &Goal, seen: &Seen, decision: &mut Decision) {
+        let Some(mutant) = self.sim.with(|world| world.mutant) else { return };
+        hands::bend(mutant, goal, seen, decision);
+    }
+}
+
+impl World {
+    /// Invariants 8 and 14, when a status is written.
+    fn judge_traffic_status(&mut self, status: &ApplicationMigrationStatus) {
+        let words = format!(
+            "{} {} {}",
+            status.phase.clone().unwrap_or_default(),
+            status.next.clone().unwrap_or_default(),
+            status.conditions.iter().map(|c| c.message.as_str()).collect::<Vec<_>>().join(" ")
+        );
+        self.trace.say(self.clock.now, || {
+            let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
+            format!("  status of the traffic: {:?} at {asked:?}, {:?}", status.phase, status.next)
+        });
+        if words.contains(CANARY) {
+            self.fail(14, "a password stands in a status");
+        }
+        if self.cluster.said.last() != Some(&words) {
+            self.cluster.said.push(words);
+        }
+    }
+}
+
