@@ -93,7 +93,8 @@ async fn look_and_act(
         let hands = Hands { client: &context.client, aws, permit: &permit };
         // Done or half done: what was known of it is old from here on.
         memory.forget(&step);
-        let acted = Box::pin(act::act(&hands, object, goal, &step, now)).await;
+        let report = publish::report(object, goal, &seen, &decision);
+        let acted = Box::pin(act::act(&hands, object, goal, &step, &report, now)).await;
         outcome = acted.as_ref().map(|_| ()).map_err(Clone::clone);
         performed(object, context, goal, &step, &outcome).await;
         if let Ok(written) = acted {
@@ -104,6 +105,7 @@ async fn look_and_act(
                 return Ok(Turn::Later(context.pace.rarely));
             }
             if let Some(written) = written {
+                publish::tell(object, context, &written).await;
                 *object = written;
             }
             return Ok(Turn::Again);

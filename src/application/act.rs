@@ -22,27 +22,35 @@ pub struct Hands<'a> {
     pub permit: &'a Permit<'a>,
 }
 
-/// Performs `step`, and returns the resource as it then is; `None` if it is the same as before.
+/// Performs `step`, and returns the resource as it then is; `None` if it is the same as before. What a step leaves in the status
+/// is written with `report`, so that a person reads at once what is being done.
 pub async fn act(
     hands: &Hands<'_>,
     object: &ApplicationMigration,
     goal: &Goal,
     step: &Step,
+    report: &ApplicationMigrationStatus,
     now: Timestamp,
 ) -> Result<Option<ApplicationMigration>, Fault> {
     let (permit, ours) = (hands.permit, &goal.ownership());
     let cloudwatch = &hands.aws.cloudwatch;
+    let remember = async |version| {
+        let status = memory::after(goal, step, report, now)
+            .ok_or_else(|| Fault::Bug(format!("{} leaves nothing in the status", step.action())))?;
+        let doing = format!("recording that {}", step.describe(goal));
+        write(hands, object, version, &status, &doing).await.map(Some)
+    };
     match step {
         Step::Claim => {
             let version = objects::hold(hands.client, permit, object).await?;
-            remember(hands, object, version, goal, step, now).await.map(Some)
+            remember(version).await
         }
         Step::Intend(_) | Step::Hold | Step::Latch(_) | Step::EndWayBack => {
-            remember(hands, object, object.resource_version(), goal, step, now).await.map(Some)
+            remember(object.resource_version()).await
         }
         Step::SetWeights(batch) => {
             let change = send(hands, goal, step, batch).await?;
-            let status = memory::submitted(&status(object), &change);
+            let status = memory::submitted(&object.status.clone().unwrap_or_default(), &change);
             write(hands, object, object.resource_version(), &status, "recording status.traffic.changeID")
                 .await
                 .map(Some)
@@ -71,25 +79,7 @@ async fn send(hands: &Hands<'_>, goal: &Goal, step: &Step, batch: &Batch) -> Res
     route53.change(hands.permit, &goal.record.zone_id, &comment, &batch.changes).await
 }
 
-fn status(object: &ApplicationMigration) -> ApplicationMigrationStatus {
-    object.status.clone().unwrap_or_default()
-}
-
-/// Writes what a step leaves in the status. It carries the resourceVersion, so that a goal that changed, and what another
-/// operator wrote, are looked at first.
-async fn remember(
-    hands: &Hands<'_>,
-    object: &ApplicationMigration,
-    version: Option<String>,
-    goal: &Goal,
-    step: &Step,
-    now: Timestamp,
-) -> Result<ApplicationMigration, Fault> {
-    let status = memory::after(goal, step, &status(object), now)
-        .ok_or_else(|| Fault::Bug(format!("{} leaves nothing in the status", step.action())))?;
-    write(hands, object, version, &status, &format!("recording that {}", step.describe(goal))).await
-}
-
+/// It carries the resourceVersion, so that a goal that changed, and what another operator wrote, are looked at first.
 async fn write(
     hands: &Hands<'_>,
     object: &ApplicationMigration,

@@ -95,7 +95,7 @@ pub async fn look(eyes: &Eyes<'_>, goal: &Goal, memory: &mut Memory, now: Timest
     let (health, samples) =
         futures::join!(health(eyes, goal, &balancer), samples(eyes, goal, &due, &balancer, now));
     let mut samples: Vec<(Gate, Sample)> = samples.into_iter().chain(sql).collect();
-    samples.extend(of_database(&due, database.as_ref()));
+    samples.extend(of_database(goal, &due, database.as_ref()));
     judge(goal, memory, &samples, now);
     Seen {
         now,
@@ -285,11 +285,16 @@ async fn database(
 }
 
 /// Samples of the gates that are due and rest on what the `DatabaseMigration` says.
-pub fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>) -> Vec<(Gate, Sample)> {
+pub fn of_database(
+    goal: &Goal,
+    due: &[&Gate],
+    database: Option<&Known<Option<DatabaseSeen>>>,
+) -> Vec<(Gate, Sample)> {
     let fact = |of: &Gate| -> Option<Sample> {
         let seen = match database {
             Some(Ok(Some(seen))) => Ok(Some(seen)),
-            Some(Ok(None)) | None => Ok(None),
+            Some(Ok(None)) => Err(no_migration(goal)),
+            None => Ok(None),
             Some(Err(fault)) => Err(fault.clone()),
         };
         match &of.rule {
@@ -303,6 +308,14 @@ pub fn of_database(due: &[&Gate], database: Option<&Known<Option<DatabaseSeen>>>
         }
     };
     due.iter().filter_map(|gate| Some(((*gate).clone(), fact(gate)?))).collect()
+}
+
+fn no_migration(goal: &Goal) -> Fault {
+    let name = match &goal.database {
+        DatabaseGoal::Migration(name) => name.as_str(),
+        DatabaseGoal::Declared => "",
+    };
+    Fault::Wait(format!("there is no DatabaseMigration {name} in this namespace"))
 }
 
 /// Judges each sample, and remembers how that ended.

@@ -25,13 +25,33 @@ pub async fn publish(
 ) -> Result<(), Fault> {
     let empty = ApplicationMigrationStatus::default();
     let previous = object.status.as_ref().unwrap_or(&empty);
-    let status = report::status(goal, seen, decision, previous, object.metadata.generation);
+    let status = report(object, goal, seen, decision);
     gauges(context, goal, &status, decision);
     if report::is_news(previous, &status) {
         write(object, context, previous, &status).await?;
         tell_gates(object, context, previous, &status).await;
     }
     Ok(())
+}
+
+/// The status after this decision.
+pub fn report(
+    object: &ApplicationMigration,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> ApplicationMigrationStatus {
+    let empty = ApplicationMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    report::status(goal, seen, decision, previous, object.metadata.generation)
+}
+
+/// Tells events of a status that a step wrote.
+pub async fn tell(object: &ApplicationMigration, context: &Context, written: &ApplicationMigration) {
+    let empty = ApplicationMigrationStatus::default();
+    let [previous, status] = [object, written].map(|object| object.status.as_ref().unwrap_or(&empty));
+    objects::transitions(&object.object_ref(&()), context, &told(previous), &told(status)).await;
+    tell_gates(object, context, previous, status).await;
 }
 
 /// Says that the spec can't be used.

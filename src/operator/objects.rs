@@ -150,7 +150,7 @@ pub async fn publish<K: Kind, S: Serialize + Sync>(
 }
 
 /// Events for what changed: the phase, and the word under Stalled or Ready.
-async fn transitions(object: &ObjectReference, context: &Context, old: &Told<'_>, new: &Told<'_>) {
+pub async fn transitions(object: &ObjectReference, context: &Context, old: &Told<'_>, new: &Told<'_>) {
     if old.phase != new.phase
         && let Some((phase, evidence)) = new.entered
     {

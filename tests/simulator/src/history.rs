@@ -13,6 +13,7 @@ use crate::operator;
 use crate::world::faults::{Fate, Point};
 use crate::world::people::{self, Order, When};
 use crate::world::strangers::Kind;
+use crate::world::traffic::Stranger;
 use crate::world::{CANARY, Violation, World, applications, plane};
 
 /// Within this time after the last fault and the last order the end is reached.
@@ -46,14 +47,16 @@ pub struct Setup {
     pub layer: bool,
     /// AWS takes its time.
     pub slow: bool,
-    /// The operators' clocks are wrong.
-    pub skewed: bool,
+    /// By so many seconds may operators' clocks be wrong.
+    pub skew: i64,
     /// For how long it is watched at the end that nothing more is changed.
     pub idle: Micros,
     /// So often it must be looked at meanwhile.
     pub looks: u64,
     /// Somebody else has something of a name that ours would have.
     pub foreign: Option<Kind>,
+    /// The same of the traffic's names.
+    pub stranger: Option<Stranger>,
     /// A wrong version of a rule.
     pub mutant: Option<&'static str>,
     /// The story is told.
@@ -78,8 +81,9 @@ impl Setup {
             long: false,
             layer: false,
             slow: false,
-            skewed: false,
+            skew: 0,
             foreign: None,
+            stranger: None,
             idle: 120 * SECOND,
             looks: 0,
             mutant: None,
@@ -160,7 +164,7 @@ fn begin(setup: &Setup) -> Sim {
     world.mutant = setup.mutant;
     world.faults.one = setup.one;
     world.faults.rate = setup.rate;
-    world.skewed = setup.skewed;
+    world.skew = setup.skew;
     world.faults.pauses = setup.pauses;
     world.faults.kinds.clone_from(&setup.kinds);
     world.faults.listed = setup.listed.then(Vec::new);
@@ -178,6 +182,9 @@ fn begin(setup: &Setup) -> Sim {
     let part = setup.journey.traffic.as_ref();
     if let Some(part) = part {
         world.has_traffic(i64::try_from(delays.dns_in_sync.as_micros()).unwrap_or(SECOND));
+        if let Some(stranger) = setup.stranger {
+            world.somebody_else_has(stranger);
+        }
         let manifest = world.traffic.as_ref().map(|traffic| journey::traffic_manifest(part, traffic));
         match manifest {
             Some(Ok(object)) => world.cluster.traffic.create(0, object),

@@ -133,8 +133,8 @@ pub fn ended(sim: &Sim, id: ProcessId) {
 
 impl Process {
     fn new(sim: &Sim, world: &mut World, id: ProcessId) -> Self {
-        let skewed = world.skewed;
-        let skew = if skewed { world.random.within(-600, 600) * SECOND } else { 0 };
+        let (skewed, wrong_by) = (world.skew > 0, world.skew);
+        let skew = if skewed { world.random.within(-wrong_by, wrong_by) * SECOND } else { 0 };
         let rate = if skewed { world.random.within(900, 1_100) } else { 1_000 };
         // Each pod has another identity; a container that starts again has the same.
         let elector = Elector::new(format!("slipway-{id}"), Timing::default());

@@ -1,5 +1,7 @@
 //! Histories by chance: what goes wrong, how often, and what people order meanwhile follows from one number.
 
+pub mod traffic;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +17,25 @@ use crate::world::strangers::Kind;
 
 /// One seed in so many is run twice, and must happen twice in the same way.
 const TWICE: u64 = 64;
+
+/// Which histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Of a `DatabaseMigration` alone.
+    Database,
+    /// Of an `ApplicationMigration`, alone or with its database.
+    Traffic,
+}
+
+impl Family {
+    /// What the history of a seed is made of.
+    pub fn setup(self, seed: u64) -> Setup {
+        match self {
+            Self::Database => setup(seed),
+            Self::Traffic => traffic::setup(seed),
+        }
+    }
+}
 
 /// A wrong version of something that the histories rest on.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +124,7 @@ pub fn setup(seed: u64) -> Setup {
         long: random.permille(250),
         layer: random.permille(250),
         slow: random.permille(300),
-        skewed: rate > 0,
+        skew: if rate > 0 { 600 } else { 0 },
         foreign: random.permille(60).then_some(*further.pick(&Kind::EACH)),
         looks: if further.permille(1) { 1_000 } else { 0 },
         idle: 60 * SECOND,
@@ -137,8 +158,8 @@ pub struct Tally {
 }
 
 /// What was wrong with a seed, if anything was.
-pub fn judge(seed: u64, mutant: Option<&'static str>) -> (Outcome, Option<String>) {
-    let setup = Setup { mutant, ..setup(seed) };
+pub fn judge(family: Family, seed: u64, mutant: Option<&'static str>) -> (Outcome, Option<String>) {
+    let setup = Setup { mutant, ..family.setup(seed) };
     let outcome = run(&setup);
     let mut wrong =
         outcome.violation.as_ref().map(|found| format!("invariant {}: {}", found.invariant, found.words));
@@ -149,7 +170,13 @@ pub fn judge(seed: u64, mutant: Option<&'static str>) -> (Outcome, Option<String
 }
 
 /// Runs the seeds from `first` on, on all processors; stops early once `enough` have failed.
-pub fn sweep(first: u64, count: u64, threads: usize, mutant: Option<&'static str>, enough: usize) -> Tally {
+pub fn sweep(
+    family: Family,
+    (first, count): (u64, u64),
+    threads: usize,
+    mutant: Option<&'static str>,
+    enough: usize,
+) -> Tally {
     let next = AtomicU64::new(first);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
@@ -160,7 +187,7 @@ pub fn sweep(first: u64, count: u64, threads: usize, mutant: Option<&'static str
                     if seed >= first + count {
                         return;
                     }
-                    let (outcome, wrong) = judge(seed, mutant);
+                    let (outcome, wrong) = judge(family, seed, mutant);
                     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
                     tally.seeds += 1;
                     tally.steps += outcome.steps;
@@ -178,10 +205,13 @@ pub fn sweep(first: u64, count: u64, threads: usize, mutant: Option<&'static str
     tally
 }
 
-/// Seeds that failed once, from `regressions.txt`.
-pub fn regressions() -> Vec<u64> {
-    include_str!("../regressions.txt")
-        .lines()
+/// Seeds that failed once.
+pub fn regressions(family: Family) -> Vec<u64> {
+    let kept = match family {
+        Family::Database => include_str!("../regressions.txt"),
+        Family::Traffic => include_str!("../regressions-traffic.txt"),
+    };
+    kept.lines()
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
         .collect()
 }
@@ -194,14 +224,16 @@ mod tests {
 
     #[test]
     fn seeds_that_failed_once_and_the_first_hundred_hold() {
-        for seed in regressions() {
-            let (_, wrong) = judge(seed, None);
-            assert_eq!(wrong, None, "seed {seed}");
-        }
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let tally = sweep(0, 100, threads, None, 1);
-        assert!(tally.failed.is_empty(), "{:?}", tally.failed);
-        assert_eq!(tally.seeds, 100);
+        for family in [Family::Database, Family::Traffic] {
+            for seed in regressions(family) {
+                let (_, wrong) = judge(family, seed, None);
+                assert_eq!(wrong, None, "seed {seed} of {family:?}");
+            }
+            let tally = sweep(family, (0, 100), threads, None, 1);
+            assert!(tally.failed.is_empty(), "{family:?}: {:?}", tally.failed);
+            assert_eq!(tally.seeds, 100);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::history::{Setup, run as run_one};
+use crate::seeds::{Family, Mutant};
 use crate::{exhaustive, journey, pairs, seeds};
 
 /// Lines of a story that are shown unless all are asked for.
@@ -36,6 +37,9 @@ pub struct Flags {
     /// Every pair of places of both kinds, with every pair of orders.
     #[arg(long)]
     pub pairs: bool,
+    /// Only one in so many of these.
+    #[arg(long, default_value_t = 1)]
+    pub share: usize,
     /// Only this journey, or pairs with these words in their names.
     #[arg(long)]
     pub journey: Option<String>,
@@ -59,7 +63,7 @@ pub fn run(flags: &Flags) -> ExitCode {
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let good = if let Some(seed) = flags.seed {
-        one(seed, mutant(flags), flags.trace)
+        one(family(flags), seed, mutant(flags), flags.trace)
     } else if flags.clean {
         clean(flags)
     } else if flags.pairs {
@@ -67,7 +71,7 @@ pub fn run(flags: &Flags) -> ExitCode {
     } else if flags.exhaustive {
         every_fault(flags, threads)
     } else if flags.mutants {
-        every_mutant(flags.seeds.unwrap_or(2_000), threads)
+        every_mutant(family(flags), flags.seeds.unwrap_or(2_000), threads)
     } else {
         many(flags, threads)
     };
@@ -76,11 +80,22 @@ pub fn run(flags: &Flags) -> ExitCode {
 
 fn mutant(flags: &Flags) -> Option<&'static str> {
     let wanted = flags.mutant.as_deref()?;
-    seeds::MUTANTS.iter().find(|mutant| mutant.name == wanted).map(|mutant| mutant.name)
+    mutants(family(flags)).iter().find(|mutant| mutant.name == wanted).map(|mutant| mutant.name)
 }
 
-fn one(seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
-    let setup = Setup { told: true, mutant, ..seeds::setup(seed) };
+fn family(flags: &Flags) -> Family {
+    if flags.traffic { Family::Traffic } else { Family::Database }
+}
+
+fn mutants(family: Family) -> &'static [Mutant] {
+    match family {
+        Family::Database => &seeds::MUTANTS,
+        Family::Traffic => &seeds::traffic::MUTANTS,
+    }
+}
+
+fn one(family: Family, seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
+    let setup = Setup { told: true, mutant, ..family.setup(seed) };
     println!(
         "seed {seed}: {}; {} operators, {} applications, {} of a thousand calls fail; beside it: {:?}",
         setup.journey.name, setup.operators, setup.applications, setup.rate, setup.meddling
@@ -103,16 +118,16 @@ fn one(seed: u64, mutant: Option<&'static str>, whole: bool) -> bool {
 }
 
 fn many(flags: &Flags, threads: usize) -> bool {
-    let mutant = mutant(flags);
-    for seed in seeds::regressions() {
-        if let (_, Some(wrong)) = seeds::judge(seed, mutant) {
+    let (family, mutant) = (family(flags), mutant(flags));
+    for seed in seeds::regressions(family) {
+        if let (_, Some(wrong)) = seeds::judge(family, seed, mutant) {
             println!("seed {seed}, which failed before, fails again: {wrong}");
             return false;
         }
     }
     let began = Instant::now();
     let count = flags.seeds.unwrap_or(1_000);
-    let tally = seeds::sweep(flags.from, count, threads, mutant, 10);
+    let tally = seeds::sweep(family, (flags.from, count), threads, mutant, 10);
     for (seed, wrong) in &tally.failed {
         println!("seed {seed}: {wrong}");
     }
@@ -126,7 +141,7 @@ fn many(flags: &Flags, threads: usize) -> bool {
         tally.digest
     );
     if let Some((seed, _)) = tally.failed.first() {
-        one(*seed, mutant, flags.trace);
+        one(family, *seed, mutant, flags.trace);
     }
     tally.failed.is_empty()
 }
@@ -161,7 +176,7 @@ fn clean(flags: &Flags) -> bool {
 
 fn every_fault(flags: &Flags, threads: usize) -> bool {
     let began = Instant::now();
-    let rows = exhaustive::try_all(&journeys(flags), threads, (0, 1), flags.journey.as_deref());
+    let rows = exhaustive::try_all(&journeys(flags), threads, (0, flags.share.max(1)), flags.journey.as_deref());
     println!("| journey | calls | points | runs | failed |\n|---|---|---|---|---|");
     for row in &rows {
         println!("| {} | {} | {} | {} | {} |", row.name, row.calls, row.points, row.runs, row.failed.len());
@@ -185,7 +200,7 @@ fn every_fault(flags: &Flags, threads: usize) -> bool {
 
 fn every_pair(flags: &Flags, threads: usize) -> bool {
     let began = Instant::now();
-    let tally = pairs::try_all(threads, (0, 1), flags.journey.as_deref());
+    let tally = pairs::try_all(threads, (0, flags.share.max(1)), flags.journey.as_deref());
     for words in tally.failed.iter().take(40) {
         println!("{words}");
     }
@@ -202,11 +217,11 @@ fn every_pair(flags: &Flags, threads: usize) -> bool {
     tally.failed.is_empty()
 }
 
-fn every_mutant(count: u64, threads: usize) -> bool {
+fn every_mutant(family: Family, count: u64, threads: usize) -> bool {
     let mut good = true;
     println!("| wrong version | found out by |\n|---|---|");
-    for mutant in seeds::MUTANTS {
-        let tally = seeds::sweep(0, count, threads, Some(mutant.name), 1);
+    for mutant in mutants(family) {
+        let tally = seeds::sweep(family, (0, count), threads, Some(mutant.name), 1);
         let by = match (tally.failed.first(), mutant.covered) {
             (Some((seed, wrong)), _) => format!("seed {seed}: {wrong}"),
             (None, Some(covered)) => format!("not in {} seeds: {covered}", tally.seeds),

@@ -91,8 +91,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// The name and its fleets, if there is an `ApplicationMigration`.
     pub traffic: Option<traffic::Traffic>,
-    /// The operators' clocks are wrong.
-    pub skewed: bool,
+    /// By so many seconds may operators' clocks be wrong.
+    pub skew: i64,
     /// What things are called in the databases.
     pub names: Names,
     /// The operators' processes.
@@ -164,7 +164,7 @@ impl World {
             trace: Trace::default(),
             violation: None,
             traffic: None,
-            skewed: false,
+            skew: 0,
             names,
             processes: Vec::new(),
             changes: 0,

@@ -227,7 +227,8 @@ impl World {
             return self.restart(decision);
         }
         if let Some(step) = &decision.step {
-            if let Some(status) = memory::after(&goal, step, &self.status, self.seen.now) {
+            let report = report::status(&goal, &self.seen, &decision, &self.status, Some(1));
+            if let Some(status) = memory::after(&goal, step, &report, self.seen.now) {
                 self.finalizer |= *step == Step::Claim;
                 self.write(status);
                 return if crash.is_some() { self.restart(decision) } else { decision };

@@ -31,19 +31,23 @@ pub fn settled(world: &World) -> Option<String> {
     let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
     let max = if back || object.spec.goal < Reach::Shift { 0 } else { object.spec.traffic.max_weight };
     let over = status.point_of_no_return_at.is_some();
-    let fits = if object.metadata.deletion_timestamp.is_some() {
+    let planned = object.spec.goal == Reach::Plan && status.provisioned_at.is_none() && phase == "Pending" && ready;
+    let fits = if has_strangers(world) && object.metadata.deletion_timestamp.is_none() {
+        stalled == "NotOurs" || planned
+    } else if object.metadata.deletion_timestamp.is_some() {
         phase == "Deleting" && stalled == "Deleting" && asked.is_some_and(|asked| asked > 0)
     } else if over || (object.spec.goal == Reach::Finish && !back && ends(world)) {
         phase == "Finished" && ready
     } else if object.spec.goal == Reach::Plan && status.provisioned_at.is_none() {
-        phase == "Pending" && ready
-    } else if !shifts(world) && asked == Some(0) && phase == "Staging" {
-        // The other's order, or that there is no such other, holds it, and it says so.
-        status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration"))
-    } else if !shifts(world) && !world.cluster.database.is_deleted() {
-        false
-    } else if back {
+        planned
+    } else if back && asked == Some(0) {
         phase == "RolledBack" && stalled == "GivenUp"
+    } else if max >= 10 && !shifts(world) && asked == Some(0) && phase == "Staging" {
+        // The other's order, or that there is no such other, holds it, and it says so.
+        let says = |next: &String| next.contains("DatabaseMigration") || next.contains("gate lag");
+        status.next.as_ref().is_some_and(says)
+    } else if back || (max >= 10 && !shifts(world) && !world.cluster.database.is_deleted()) {
+        false
     } else {
         match max {
             0..10 => phase == "Staging" && ready && asked == Some(0),
@@ -54,11 +58,16 @@ pub fn settled(world: &World) -> Option<String> {
     // Without a database to write to nobody can be proved: everything stays, and says why.
     let orphaned = object.spec.database.migration_ref.is_some()
         && world.cluster.database.newest().is_none()
-        && status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration"));
+        && (stalled == "MigrationMissing"
+            || status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration")));
     (fits || orphaned).then(|| {
         let stalled = if stalled.is_empty() { "" } else { " stalled" };
         format!("traffic {phase}/{}{stalled}", asked.unwrap_or(0))
     })
+}
+
+fn has_strangers(world: &World) -> bool {
+    world.traffic.as_ref().is_some_and(|traffic| traffic.theirs.is_some())
 }
 
 /// Whether the other lets traffic go forward.
@@ -90,7 +99,8 @@ pub fn will_be_shifted(world: &World) -> bool {
         || latched.is_some_and(|latch| latch.attempt >= attempt);
     let over = status.is_some_and(|status| status.point_of_no_return_at.is_some());
     let deleted = object.metadata.deletion_timestamp.is_some();
-    over || (object.spec.goal >= Reach::Shift && object.spec.traffic.max_weight == 100 && !back && !deleted)
+    let stranger = has_strangers(world);
+    over || (!stranger && object.spec.goal >= Reach::Shift && object.spec.traffic.max_weight == 100 && !back && !deleted)
 }
 
 /// Where it stands, for a history that does not end.
@@ -121,6 +131,14 @@ pub fn stand(world: &World) -> String {
 /// What must hold at the end, and can't be seen in each state.
 pub fn at_the_end(world: &mut World) {
     if world.traffic.is_none() {
+        return;
+    }
+    let theirs = world.traffic.as_ref().and_then(|traffic| traffic.theirs.clone());
+    if let Some((stranger, before)) = theirs {
+        let now = world.stranger_stands(stranger);
+        if now != before {
+            world.fail(10, format!("what is somebody else's was changed: {before}, now {now}"));
+        }
         return;
     }
     let inventory = world.inventory();

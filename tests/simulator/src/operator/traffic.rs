@@ -78,7 +78,8 @@ impl Process {
         let mut outcome = Ok(());
         if let Some(step) = decision.step.clone() {
             memory.forget(&step);
-            let acted = Box::pin(self.act_on_traffic(object, goal, &step, now)).await;
+            let report = report_of(object, goal, &seen, &decision);
+            let acted = Box::pin(self.act_on_traffic(object, goal, &step, &report, now)).await;
             outcome = acted.as_ref().map(|_| ()).map_err(Clone::clone);
             self.sim.with(|world| match &outcome {
                 Ok(()) => world.cluster.said.push(step.describe(goal)),
@@ -124,7 +125,7 @@ impl Process {
     ) -> Result<(), Fault> {
         let empty = ApplicationMigrationStatus::default();
         let previous = object.status.as_ref().unwrap_or(&empty);
-        let status = report::status(goal, seen, decision, previous, object.metadata.generation);
+        let status = report_of(object, goal, seen, decision);
         let chatty = self.sim.with(|world| world.mutant == Some("chatty"));
         if chatty || report::is_news(previous, &status) {
             self.write_traffic(object, object.metadata.resource_version.clone(), status).await?;
@@ -172,6 +173,18 @@ impl Process {
         let Some(mutant) = self.sim.with(|world| world.mutant) else { return };
         hands::bend(mutant, goal, seen, decision);
     }
+}
+
+/// `publish::report`.
+fn report_of(
+    object: &Object,
+    goal: &Goal,
+    seen: &Seen,
+    decision: &Decision,
+) -> ApplicationMigrationStatus {
+    let empty = ApplicationMigrationStatus::default();
+    let previous = object.status.as_ref().unwrap_or(&empty);
+    report::status(goal, seen, decision, previous, object.metadata.generation)
 }
 
 impl World {

@@ -169,32 +169,38 @@ impl World {
     }
 
     fn their_alarm(&mut self) {
-        let alarm = cloudwatch::PutMetricAlarm {
-            name: "alarm-dms-lag-payments-db-dev".to_owned(),
-            description: None,
-            actions_enabled: true,
-            ok_actions: Vec::new(),
-            alarm_actions: Vec::new(),
-            insufficient_data_actions: Vec::new(),
-            series: cloudwatch::Series {
-                namespace: "AWS/DMS".to_owned(),
-                name: "CDCLatencyTarget".to_owned(),
-                dimensions: BTreeMap::new(),
-            },
-            statistic: cloudwatch::Statistic::Maximum,
-            period_seconds: 60,
-            evaluation_periods: 1,
-            datapoints_to_alarm: None,
-            threshold: 1.0,
-            comparison_operator: "GreaterThanThreshold".to_owned(),
-            treat_missing_data: None,
-            unit: None,
-            tags: tags().into_iter().map(|tag| (tag.key, tag.value)).collect(),
-        };
+        let tags = tags().into_iter().map(|tag| (tag.key, tag.value)).collect();
+        let alarm = alarm("alarm-dms-lag-payments-db-dev", tags);
         let call = Call::CloudWatch(cloudwatch::Call::PutMetricAlarm(Box::new(alarm)));
         if let Err(refusal) = self.aws.call(call, stamp(LONG_AGO)) {
             self.fail(0, format!("the simulator's own call was refused: {}", refusal.code));
         }
+    }
+}
+
+/// An alarm of somebody else.
+pub(super) fn alarm(name: &str, tags: BTreeMap<String, String>) -> cloudwatch::PutMetricAlarm {
+    cloudwatch::PutMetricAlarm {
+        name: name.to_owned(),
+        description: None,
+        actions_enabled: true,
+        ok_actions: Vec::new(),
+        alarm_actions: Vec::new(),
+        insufficient_data_actions: Vec::new(),
+        series: cloudwatch::Series {
+            namespace: "AWS/DMS".to_owned(),
+            name: "CDCLatencyTarget".to_owned(),
+            dimensions: BTreeMap::new(),
+        },
+        statistic: cloudwatch::Statistic::Maximum,
+        period_seconds: 60,
+        evaluation_periods: 1,
+        datapoints_to_alarm: None,
+        threshold: 1.0,
+        comparison_operator: "GreaterThanThreshold".to_owned(),
+        treat_missing_data: None,
+        unit: None,
+        tags,
     }
 }
 

@@ -9,6 +9,7 @@ use slipway::application::decide::{Batch, Step};
 use slipway::application::goal::Goal;
 use slipway::application::records::TARGET;
 use slipway::application::weights::Share;
+use slipway::aws::UID_TAG;
 use slipway::gate::Rule;
 use slipway::side::{Side, Sides};
 
@@ -32,8 +33,26 @@ pub const ERRORS: (&str, &str) = ("Bank/Payments", "Errors");
 /// A look that is older than this is no look any more: calls of it may have taken so long.
 const LOOKED_WITHIN: Micros = 100 * SECOND;
 
+/// What somebody else has under a name that ours would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// A marker at the name.
+    Marker,
+    /// An alarm.
+    Alarm,
+    /// A dashboard.
+    Dashboard,
+}
+
+impl Stranger {
+    /// Each.
+    pub const EACH: [Self; 3] = [Self::Marker, Self::Alarm, Self::Dashboard];
+}
+
 /// The name and its fleets.
 pub struct Traffic {
+    /// What somebody else has, and how it stood when the history began.
+    pub theirs: Option<(Stranger, String)>,
     /// The hosted zone.
     pub zone: String,
     /// The load balancer.
@@ -112,6 +131,7 @@ impl World {
         self.aws.keep_service("ecs-dev", SERVICE, 1, Some(&group));
         self.aws.run_task(SERVICE, TASK.0, TASK.1);
         self.traffic = Some(Traffic {
+            theirs: None,
             zone,
             balancer,
             group,
@@ -126,6 +146,50 @@ impl World {
             evidence: BTreeMap::new(),
             fleets: None,
         });
+    }
+
+    /// Makes what somebody else has.
+    pub fn somebody_else_has(&mut self, stranger: Stranger) {
+        let (now, tags) = (self.now(), BTreeMap::from([(UID_TAG.to_owned(), "another".to_owned())]));
+        let Some(zone) = self.traffic.as_ref().map(|traffic| traffic.zone.clone()) else { return };
+        let done = match stranger {
+            Stranger::Marker => {
+                let value = r#""heritage=slipway,uid=another,resource=bank/other""#;
+                let mut marker = values(60, &[value]);
+                marker.name = format!("slipway.{NAME}");
+                "TXT".clone_into(&mut marker.kind);
+                self.aws.keep_record(&zone, marker)
+            }
+            Stranger::Alarm => {
+                let alarm = super::strangers::alarm(&format!("alarm-target-5xx-{APPLICATION}-dev"), tags);
+                self.aws.call(Call::CloudWatch(cloudwatch::Call::PutMetricAlarm(Box::new(alarm))), now).map(|_| ())
+            }
+            Stranger::Dashboard => {
+                let name = format!("dashboard-{APPLICATION}-dev");
+                let dashboard = cloudwatch::PutDashboard { name, body: "{\"widgets\":[]}".to_owned(), tags };
+                self.aws.call(Call::CloudWatch(cloudwatch::Call::PutDashboard(dashboard)), now).map(|_| ())
+            }
+        };
+        if let Err(refusal) = done {
+            self.fail(0, format!("the simulator could not make a {stranger:?}: {}", refusal.code));
+        }
+        let stands = self.stranger_stands(stranger);
+        if let Some(traffic) = &mut self.traffic {
+            traffic.theirs = Some((stranger, stands));
+        }
+    }
+
+    /// How that stands now.
+    pub fn stranger_stands(&mut self, stranger: Stranger) -> String {
+        let zone = self.traffic.as_ref().map(|traffic| traffic.zone.clone()).unwrap_or_default();
+        match stranger {
+            Stranger::Marker => format!("{:?}", self.aws.records(&zone)),
+            Stranger::Alarm | Stranger::Dashboard => {
+                let word = if stranger == Stranger::Alarm { "alarm-target-5xx" } else { "dashboard" };
+                let items = self.inventory().into_iter();
+                format!("{:?}", items.filter(|item| item.name.starts_with(word)).collect::<Vec<_>>())
+            }
+        }
     }
 
     fn probe_target(&mut self) {
@@ -236,7 +300,9 @@ impl World {
 
     /// Whether the client's fleet has a way to this database. The second of all clients is the target's fleet.
     pub fn reaches(&self, client: u8, side: Side) -> bool {
-        client != 2 || self.traffic.as_ref().is_none_or(|traffic| traffic.cut_off != Some(side))
+        let cut_off = self.traffic.as_ref().and_then(|traffic| traffic.cut_off);
+        // Before the target is fenced, whoever reached it alone would write there.
+        client != 2 || (cut_off != Some(side) && (cut_off.is_none() || self.promised))
     }
 
     /// From where applications are logged in to a side; that somebody asked is remembered.
@@ -378,7 +444,7 @@ impl World {
             let hold = goal.step_at(below(goal, batch.weight)).map_or(0, |step| micros(step.hold));
             let due = traffic.in_sync_at + micros(goal.ttl()) + hold;
             // Whoever looks may see only whole seconds.
-            if !self.skewed && !traffic.meddled && traffic.share.is_some() && now + SECOND < due {
+            if self.skew == 0 && !traffic.meddled && traffic.share.is_some() && now + SECOND < due {
                 wrong.push((7, format!("traffic goes on {} s before its hold is over", (due - now) / SECOND)));
             }
             for gate in goal.gates_at(below(goal, batch.weight)).filter(|gate| !gate.rule.needs_traffic() || !share.is_none()) {

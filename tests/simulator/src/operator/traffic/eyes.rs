@@ -59,7 +59,7 @@ impl Process {
         for gate in &due {
             samples.extend(self.sample(gate, now).await.map(|sample| ((*gate).clone(), sample)));
         }
-        samples.extend(of_database(&due, database.as_ref()));
+        samples.extend(of_database(goal, &due, database.as_ref()));
         self.remember_lag(&samples);
         judge(goal, memory, &samples, now);
         let mut seen = Seen {

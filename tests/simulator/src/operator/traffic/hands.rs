@@ -28,16 +28,17 @@ impl Process {
         object: &Object,
         goal: &Goal,
         step: &Step,
+        report: &ApplicationMigrationStatus,
         now: Timestamp,
     ) -> Result<Option<Object>, Fault> {
         let read = object.metadata.resource_version.clone();
         match step {
             Step::Claim => {
                 let version = self.hold(object).await?;
-                self.remember(object, version, goal, step, now).await.map(Some)
+                self.remember(object, version, goal, step, report, now).await.map(Some)
             }
             Step::Intend(_) | Step::Hold | Step::Latch(_) | Step::EndWayBack => {
-                self.remember(object, read, goal, step, now).await.map(Some)
+                self.remember(object, read, goal, step, report, now).await.map(Some)
             }
             Step::SetWeights(batch) => {
                 let change = self.send(goal, batch).await?;
@@ -60,9 +61,10 @@ impl Process {
         version: Option<String>,
         goal: &Goal,
         step: &Step,
+        report: &ApplicationMigrationStatus,
         now: Timestamp,
     ) -> Result<Object, Fault> {
-        let status = memory::after(goal, step, &status(object), now)
+        let status = memory::after(goal, step, report, now)
             .ok_or_else(|| Fault::Bug(format!("{} leaves nothing in the status", step.action())))?;
         self.write_traffic(object, version, status).await
     }
