@@ -10,6 +10,9 @@ const STRING_MAX: usize = 255;
 /// And its value, quotes and spaces included, this much (Route 53 developer guide, TXT record type).
 const VALUE_MAX: usize = 4_000;
 
+/// Batches are numbered with six digits, so that a marker never grows. They begin anew long after any call is gone.
+const BATCHES: u32 = 1_000_000;
+
 /// What a marker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
@@ -17,6 +20,9 @@ pub struct Marker {
     pub uid: String,
     /// Its `namespace/name`, for a person who looks.
     pub resource: String,
+    /// The number of the batch that wrote it. Each batch deletes the marker as it was read, so one that arrives late, after
+    /// another, is refused, even where the weights are again as it thinks them to be.
+    pub batch: u32,
     /// The simple record that stood there before; `None` if there was none.
     pub replaced: Option<Replaced>,
 }
@@ -35,15 +41,25 @@ pub struct Replaced {
 }
 
 impl Marker {
-    /// The marker of a migration.
+    /// The first marker of a migration.
     pub fn of(migration: &Migration, replaced: Option<Replaced>) -> Self {
-        Self { uid: migration.uid.clone(), resource: migration.resource(), replaced }
+        Self { uid: migration.uid.clone(), resource: migration.resource(), batch: 1, replaced }
+    }
+
+    /// The marker of the next batch.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self { batch: (self.batch + 1) % BATCHES, ..self.clone() }
     }
 
     /// The value as Route 53 takes it: strings in quotes. `None` if the replaced record is too large to be kept.
     pub fn encode(&self) -> Option<String> {
-        let mut strings =
-            vec![format!("heritage=slipway,uid={},resource={}", escape(&self.uid), escape(&self.resource))];
+        let mut strings = vec![format!(
+            "heritage=slipway,uid={},resource={},batch={:06}",
+            escape(&self.uid),
+            escape(&self.resource),
+            self.batch
+        )];
         if let Some(replaced) = &self.replaced {
             let values: Vec<String> = replaced.values.iter().map(|value| escape(value)).collect();
             let check = replaced.health_check.as_ref().map(|id| format!(";check={}", escape(id)));
@@ -68,10 +84,12 @@ impl Marker {
         let strings = strings(value)?;
         let (owner, rest) = strings.split_first()?;
         let owner = owner.strip_prefix("heritage=slipway,uid=")?;
-        let (uid, resource) = owner.split_once(",resource=")?;
+        let (uid, rest_of_owner) = owner.split_once(",resource=")?;
+        let (resource, batch) = rest_of_owner.split_once(",batch=")?;
+        let batch = batch.parse().ok().filter(|batch| *batch < BATCHES)?;
         let text = rest.concat();
         let replaced = if text.is_empty() { None } else { Some(replaced(&text)?) };
-        Some(Self { uid: unescape(uid)?, resource: unescape(resource)?, replaced })
+        Some(Self { uid: unescape(uid)?, resource: unescape(resource)?, batch, replaced })
     }
 }
 
@@ -141,14 +159,14 @@ mod tests {
     use super::*;
 
     fn marker(replaced: Option<Replaced>) -> Marker {
-        Marker { uid: "u-1".into(), resource: "default/payments-api".into(), replaced }
+        Marker { uid: "u-1".into(), resource: "default/payments-api".into(), batch: 1, replaced }
     }
 
     #[test]
     fn a_marker_reads_as_a_person_expects() {
         assert_eq!(
             marker(None).encode().as_deref(),
-            Some(r#""heritage=slipway,uid=u-1,resource=default/payments-api""#)
+            Some(r#""heritage=slipway,uid=u-1,resource=default/payments-api,batch=000001""#)
         );
         let replaced = Replaced {
             kind: "A".into(),
@@ -160,7 +178,7 @@ mod tests {
         let text = whole.encode().expect("it fits");
         assert_eq!(
             text,
-            r#""heritage=slipway,uid=u-1,resource=default/payments-api" "replaced=A;ttl=300;values=203.0.113.10,203.0.113.11;check=4-5""#
+            r#""heritage=slipway,uid=u-1,resource=default/payments-api,batch=000001" "replaced=A;ttl=300;values=203.0.113.10,203.0.113.11;check=4-5""#
         );
         assert_eq!(Marker::decode(&text), Some(whole));
     }
@@ -175,11 +193,14 @@ mod tests {
             "\"heritage=external-dns,external-dns/owner=x\"",
             "\"heritage=slipway,uid=u-1\"",
             "heritage=slipway,uid=u-1,resource=x",
-            "\"heritage=slipway,uid=u-1,resource=a\" \"replaced=A;ttl=300\"",
-            "\"heritage=slipway,uid=u-1,resource=a\" \"replaced=A;ttl=x;values=1.2.3.4\"",
-            "\"heritage=slipway,uid=u-1,resource=a\" \"replaced=A;ttl=1;values=\"",
-            "\"heritage=slipway,uid=u-1,resource=a\" \"replaced=MX;ttl=1;values=a\"",
-            "\"heritage=slipway,uid=u-1,resource=a\" \"replaced=A;ttl=1;values=1.2.3.4;other=1\"",
+            "\"heritage=slipway,uid=u-1,resource=a\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=x\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1000000\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=A;ttl=300\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=A;ttl=x;values=1.2.3.4\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=A;ttl=1;values=\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=MX;ttl=1;values=a\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=A;ttl=1;values=1.2.3.4;other=1\"",
             "\"heritage=slipway,uid=%zz,resource=a\"",
         ] {
             assert_eq!(Marker::decode(text), None, "{text}");
@@ -212,9 +233,10 @@ mod tests {
             values in proptest::collection::vec("\\PC{1,60}", 1..8),
             health_check in proptest::option::of("[a-z0-9-]{1,36}"),
             bare in any::<bool>(),
+            batch in 0..BATCHES,
         ) {
             let replaced = (!bare).then(|| Replaced { kind: kind.to_owned(), ttl, values, health_check });
-            let whole = Marker { uid, resource, replaced };
+            let whole = Marker { uid, resource, batch, replaced };
             if let Some(text) = whole.encode() {
                 prop_assert!(text.is_ascii());
                 prop_assert!(text.split("\" \"").all(|string| string.len() <= STRING_MAX + 2));

@@ -270,7 +270,8 @@ fn marker_set(goal: &Goal, marker: &Marker) -> Option<RecordSet> {
 /// The batch that sets the weights. `None` if what leads to the target is not known.
 ///
 /// It deletes exactly what was read, and a deletion is refused unless every value is the same: so the whole batch fails if
-/// anybody changed a record or the marker in between.
+/// anybody changed a record or the marker in between. The marker has another number afterwards, so that a batch of ours that
+/// arrives late, or twice, fails, too.
 pub fn set_weights(
     goal: &Goal,
     stands: &Stands,
@@ -286,7 +287,7 @@ pub fn set_weights(
             // What somebody else put among them is not ours to delete.
             let own = ours.sets.iter().filter(|set| is_own(set));
             let before = own.chain([&ours.marker_set]).cloned().collect();
-            (before, ours.marker_set.clone(), standing_target(ours).cloned())
+            (before, marker_set(goal, &ours.marker.next())?, standing_target(ours).cloned())
         }
         Stands::Foreign(_) => return None,
     };

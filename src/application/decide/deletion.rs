@@ -34,8 +34,9 @@ pub(super) fn decide(view: &View) -> Decision {
         return step(goal, Phase::Deleting, Reason::Deleting, Step::Restore(batch));
     }
     if !goal.claimed {
-        // The status was lost, and with it what was asked for. Nothing can go back that nobody asked to go forth.
-        return deletion_holds(share.percent());
+        // The status was lost, and with it what was asked for: it is looked after again, so that a goal that is set back finds
+        // the way back.
+        return step(goal, Phase::Deleting, Reason::Deleting, Step::Claim);
     }
     // A goal that is set back takes traffic back while the deletion waits; and so does a failing gate.
     let decision = walk::decide(view);

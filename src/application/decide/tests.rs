@@ -7,9 +7,10 @@ pub(crate) mod world;
 use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::api::application::ApplicationMigrationStatus;
 use crate::api::condition::Reason;
 use crate::application::decide::{Phase, State, Step, wanted};
-use crate::application::plan;
+use crate::application::{plan, records};
 use crate::aws::route53::{Answer as Records, Routing};
 use crate::gate::Verdict;
 use world::{Crash, World, simple, start};
@@ -200,6 +201,26 @@ fn a_deletion_at_the_source_restores_what_stood_there() {
     assert_eq!(record.answer, Records::Values { ttl: 60, values }, "the name stays where it led");
 }
 
+/// A call that got no answer may be carried out at any later time, when the weights are again as it thinks them to be.
+#[test]
+fn a_batch_that_arrives_after_another_is_refused() {
+    let mut world = World::at(0);
+    let batch = |world: &World, weight| {
+        let (goal, records) = (world.goal(), world.seen.records.as_ref().expect("known"));
+        let balancer = world.seen.balancer.as_ref().expect("known").as_ref();
+        records::set_weights(&goal, &records::stands(&goal, records), balancer, weight).expect("a batch")
+    };
+    let late = batch(&world, 10);
+    let meanwhile = batch(&world, 0);
+    plan::apply(&mut world.seen.records, &meanwhile);
+    assert_eq!(world.percent(), Some(0));
+    plan::apply(&mut world.seen.records, &late);
+    assert_eq!(world.percent(), Some(0), "it was sent before the other one");
+    let next = batch(&world, 10);
+    plan::apply(&mut world.seen.records, &next);
+    assert_eq!(world.percent(), Some(10));
+}
+
 /// Deleting moves nothing: with traffic at the target it waits, and ways back stay open.
 #[test]
 fn a_deletion_with_traffic_at_the_target_is_held() {
@@ -221,6 +242,15 @@ fn a_deletion_with_traffic_at_the_target_is_held() {
         );
         assert_eq!(world.seen.records, Ok(vec![simple(300)]));
     }
+    // What was asked for is lost with the status, and the advice that it gave stays true.
+    let mut lost = World::at(10);
+    lost.deleting = true;
+    lost.status = ApplicationMigrationStatus::default();
+    assert_eq!(lost.walk(), ["Claim", "Intend 10", "SetWeights 10", "Hold"]);
+    assert_eq!(lost.percent(), Some(10), "nothing moves");
+    lost.spec["goal"] = json!("Stage");
+    assert!(lost.walk().ends_with(&["Release".to_owned()]));
+    assert_eq!(lost.seen.records, Ok(vec![simple(300)]));
     let mut retained = World::at(50);
     retained.deleting = true;
     retained.spec["deletionPolicy"] = json!("Retain");

@@ -228,9 +228,9 @@ impl Scheduler {
             }
             for (process, kind, at) in nudged {
                 for index in 0..self.actors.len() {
-                    let waits = self.actors[index]
-                        .as_ref()
-                        .is_some_and(|actor| actor.owner == Some(process) && actor.news == Some(kind) && actor.due > at);
+                    let waits = self.actors[index].as_ref().is_some_and(|actor| {
+                        actor.owner == Some(process) && actor.news == Some(kind) && actor.due > at
+                    });
                     if waits {
                         self.push(index, at, Some(kind));
                     }

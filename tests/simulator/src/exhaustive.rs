@@ -53,12 +53,7 @@ fn points(calls: &[Point]) -> Vec<usize> {
 }
 
 /// Tries every point of every journey, or of those in the share `(part, of)`.
-pub fn try_all(
-    journeys: &[Journey],
-    threads: usize,
-    share: (usize, usize),
-    only: Option<&str>,
-) -> Vec<Row> {
+pub fn try_all(journeys: &[Journey], threads: usize, share: (usize, usize), only: Option<&str>) -> Vec<Row> {
     journeys
         .iter()
         .filter(|journey| only.is_none_or(|only| journey.name == only))

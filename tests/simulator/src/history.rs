@@ -410,7 +410,9 @@ fn settled_database(world: &World) -> Option<String> {
         }
         // The order that it was given holds it, and it says so.
         Goal::CutOver | Goal::Finish if waits_for_traffic(world) && phase == "Replicating" => {
-            aborted || status.next.as_ref().is_some_and(|next| next.contains("application")) || reason == "ApplicationMissing"
+            aborted
+                || status.next.as_ref().is_some_and(|next| next.contains("application"))
+                || reason == "ApplicationMissing"
         }
         Goal::CutOver | Goal::Finish if aborted => {
             (phase == "Replicating" && reason == "GivenUp")

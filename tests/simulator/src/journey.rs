@@ -184,7 +184,11 @@ pub fn of_traffic() -> Vec<Journey> {
             &[],
         ),
         alone("shift, finish", part(Finish, 100, &[]), &[]),
-        alone("shift, finish, delete", part(Finish, 100, &[(TrafficReady("Finished"), O::DeleteTraffic)]), &[]),
+        alone(
+            "shift, finish, delete",
+            part(Finish, 100, &[(TrafficReady("Finished"), O::DeleteTraffic)]),
+            &[],
+        ),
         alone("stage, delete", part(Stage, 0, &[(TrafficReady("Staging"), O::DeleteTraffic)]), &[]),
         alone("delete while staging", part(Stage, 0, &[(Changing(0), O::DeleteTraffic)]), &[]),
         alone("shift, goal back", part(Shift, 100, &[(Held(10), O::Reach(Stage))]), &[]),
@@ -192,7 +196,11 @@ pub fn of_traffic() -> Vec<Journey> {
         alone("shift, less allowed", part(Shift, 100, &[(TrafficReady("Shifted"), O::MaxWeight(10))]), &[]),
         alone(
             "sick at 10, well again",
-            part(Shift, 100, &[(Held(10), O::Sick(Side::Target, true)), (After(90), O::Sick(Side::Target, false))]),
+            part(
+                Shift,
+                100,
+                &[(Held(10), O::Sick(Side::Target, true)), (After(90), O::Sick(Side::Target, false))],
+            ),
             &[],
         ),
         alone(
@@ -218,7 +226,11 @@ pub fn of_traffic() -> Vec<Journey> {
             ),
             &[],
         ),
-        alone("aborted while it changes, again", part(Shift, 100, &[(Changing(10), O::AbortTraffic), again]), &[]),
+        alone(
+            "aborted while it changes, again",
+            part(Shift, 100, &[(Changing(10), O::AbortTraffic), again]),
+            &[],
+        ),
         alone(
             "suspended while it changes, resumed",
             part(
@@ -239,11 +251,7 @@ pub fn of_traffic() -> Vec<Journey> {
             &[],
         ),
         alone("status lost at 10", part(Shift, 100, &[(Held(10), O::LoseTrafficStatus)]), &[]),
-        alone(
-            "status lost while it changes",
-            part(Shift, 100, &[(Changing(10), O::LoseTrafficStatus)]),
-            &[],
-        ),
+        alone("status lost while it changes", part(Shift, 100, &[(Changing(10), O::LoseTrafficStatus)]), &[]),
         alone(
             "no data at 10, then some",
             part(Shift, 100, &[(Held(10), O::Publish(false)), (After(200), O::Publish(true))]),
@@ -252,6 +260,14 @@ pub fn of_traffic() -> Vec<Journey> {
         alone("changed by hand at 10, again", part(Shift, 100, &[(Held(10), O::Meddle(200)), again]), &[]),
         both("both finish, traffic first", Goal::Finish, &[], "TrafficFirst", part(Finish, 100, &[]), &[]),
         both("both finish, database first", Goal::Finish, &[], "DatabaseFirst", part(Finish, 100, &[]), &[]),
+        both(
+            "traffic back while the writer moves",
+            Goal::Replicate,
+            &[(TrafficReady("Shifted"), O::Goal(Goal::CutOver)), (When::Fenced, O::Reach(Stage))],
+            "TrafficFirst",
+            part(Shift, 100, &[]),
+            &[],
+        ),
         both(
             "database first, traffic back",
             Goal::CutOver,
@@ -367,7 +383,7 @@ pub fn traffic_manifest(
                     "zoneID": world.zone, "name": traffic::NAME, "ttlSeconds": 60, "existingRecord": "Replace",
                 },
                 "maxWeight": journey.max_weight,
-                "steps": [{"weight": 10, "hold": "30s"}, {"weight": 100, "hold": "1m"}],
+                "steps": [{"weight": 10, "hold": "2m"}, {"weight": 100, "hold": "1m"}],
             },
             "gates": gates,
             "alarms": {"snsTopicARN": "arn:aws:sns:eu-central-1:111122223333:alerts-dev"},

@@ -246,11 +246,13 @@ impl Process {
                         sim.sleep(after).await;
                         sim.with(|world| {
                             world.trace.say(world.clock.now, || format!("a late {name} arrives"));
+                            world.arrives_late = true;
                             if world.is_left_alone(&on) {
                                 world.orphaned(counted);
                             } else {
                                 counted(world);
                             }
+                            world.arrives_late = false;
                             world.late.push(on);
                         });
                     });

@@ -98,10 +98,13 @@ fn way(order: &str, writer: Writer, weight: Weight) -> Option<Vec<(When, Order)>
             Weight::RolledBack if from_all => {
                 [vec![(now, Order::AbortTraffic)], seen(Traffic("RolledBack"))].concat()
             }
-            Weight::RolledBack => {
-                [stage(), seen(TrafficReady("Staging")), vec![(now, Order::AbortTraffic)], seen(Traffic("RolledBack"))]
-                    .concat()
-            }
+            Weight::RolledBack => [
+                stage(),
+                seen(TrafficReady("Staging")),
+                vec![(now, Order::AbortTraffic)],
+                seen(Traffic("RolledBack")),
+            ]
+            .concat(),
             Weight::Finished if from_all => {
                 [vec![(now, Order::Reach(Reach::Finish))], seen(TrafficReady("Finished"))].concat()
             }
@@ -114,17 +117,20 @@ fn way(order: &str, writer: Writer, weight: Weight) -> Option<Vec<(When, Order)>
     let moved = || match writer {
         Writer::CuttingOver => [goal(Goal::CutOver), seen(Fenced)].concat(),
         Writer::Soaking => [goal(Goal::CutOver), seen(Ready("Soaking"))].concat(),
-        _ => [goal(Goal::CutOver), seen(Ready("Soaking")), goal(Goal::Finish), seen(Ready("Finished"))].concat(),
+        _ => [goal(Goal::CutOver), seen(Ready("Soaking")), goal(Goal::Finish), seen(Ready("Finished"))]
+            .concat(),
     };
-    let replicate = || [goal(Goal::Replicate), seen(Phase("Replicating")), seen(Ready("Replicating"))].concat();
+    let replicate =
+        || [goal(Goal::Replicate), seen(Phase("Replicating")), seen(Ready("Replicating"))].concat();
     let at_zero = matches!(weight, Weight::Pending | Weight::Staging | Weight::RolledBack);
     match (order, writer) {
         // Who follows the writer is proved once there is one.
         (_, Writer::Pending) if weight == Weight::Pending => Some(seen(Ready("Pending"))),
         (_, Writer::Pending) => None,
-        ("TrafficFirst", Writer::Replicating) => {
-            (weight != Weight::Finished).then(|| forth(false)).flatten().map(|way| [replicate(), way].concat())
-        }
+        ("TrafficFirst", Writer::Replicating) => (weight != Weight::Finished)
+            .then(|| forth(false))
+            .flatten()
+            .map(|way| [replicate(), way].concat()),
         ("TrafficFirst", Writer::CuttingOver) => {
             (weight == Weight::Shifted).then(|| [replicate(), all(), moved()].concat())
         }
@@ -143,16 +149,20 @@ fn way(order: &str, writer: Writer, weight: Weight) -> Option<Vec<(When, Order)>
 pub fn all() -> Vec<(String, Journey)> {
     let mut all = Vec::new();
     for order in ORDERS {
-        for (writer, weight) in WRITERS.into_iter().flat_map(|writer| WEIGHTS.map(|weight| (writer, weight))) {
+        for (writer, weight) in WRITERS.into_iter().flat_map(|writer| WEIGHTS.map(|weight| (writer, weight)))
+        {
             let Some(way) = way(order, writer, weight) else { continue };
             for (of_writer, first, later) in moves_of_the_writer() {
                 for (of_weight, also, afterwards) in moves_of_the_weight() {
-                    let at_once = [first.clone(), also].concat().into_iter().map(|order| (When::After(0), order));
+                    let at_once =
+                        [first.clone(), also].concat().into_iter().map(|order| (When::After(0), order));
                     let mut orders = way.clone();
                     orders.push((When::After(0), Order::Arrived));
                     orders.extend(at_once);
                     orders.push((When::After(60), Order::Publish(true)));
-                    orders.extend([later, afterwards].into_iter().flatten().map(|order| (When::After(0), order)));
+                    orders.extend(
+                        [later, afterwards].into_iter().flatten().map(|order| (When::After(0), order)),
+                    );
                     let name = format!("{order}: {writer:?} and {weight:?}, {of_writer} and {of_weight}");
                     all.push((name, journey(order, orders)));
                 }
@@ -167,7 +177,13 @@ fn journey(order: &'static str, orders: Vec<(When, Order)>) -> Journey {
         name: "both",
         goal: Goal::Plan,
         secret: false,
-        traffic: Some(TrafficJourney { goal: Reach::Plan, max_weight: 0, alone: false, order, orders: Vec::new() }),
+        traffic: Some(TrafficJourney {
+            goal: Reach::Plan,
+            max_weight: 0,
+            alone: false,
+            order,
+            orders: Vec::new(),
+        }),
         orders,
         other_ends: &[],
     }

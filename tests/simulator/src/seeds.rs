@@ -211,9 +211,7 @@ pub fn regressions(family: Family) -> Vec<u64> {
         Family::Database => include_str!("../regressions.txt"),
         Family::Traffic => include_str!("../regressions-traffic.txt"),
     };
-    kept.lines()
-        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
-        .collect()
+    kept.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -176,7 +176,8 @@ fn clean(flags: &Flags) -> bool {
 
 fn every_fault(flags: &Flags, threads: usize) -> bool {
     let began = Instant::now();
-    let rows = exhaustive::try_all(&journeys(flags), threads, (0, flags.share.max(1)), flags.journey.as_deref());
+    let rows =
+        exhaustive::try_all(&journeys(flags), threads, (0, flags.share.max(1)), flags.journey.as_deref());
     println!("| journey | calls | points | runs | failed |\n|---|---|---|---|---|");
     for row in &rows {
         println!("| {} | {} | {} | {} | {} |", row.name, row.calls, row.points, row.runs, row.failed.len());

@@ -103,6 +103,8 @@ pub struct World {
     pub looks: u64,
     /// How often operators made something at AWS, by name: nothing may be made twice.
     pub made: BTreeMap<String, usize>,
+    /// What happens now was sent long ago.
+    pub arrives_late: bool,
     /// What a late call was about, for each that arrived.
     pub late: Vec<String>,
     /// Names of what late calls made when the resource was gone or finished.
@@ -117,6 +119,8 @@ pub struct World {
     pub retained: bool,
     /// The same of the `ApplicationMigration`.
     pub traffic_retained: bool,
+    /// The status of the `ApplicationMigration` was lost when nothing else knew that all was finished.
+    pub traffic_lost_at_the_end: bool,
     /// The status was lost.
     pub lost: bool,
     /// The status was lost when nothing else knew that all was finished.
@@ -170,6 +174,7 @@ impl World {
             changes: 0,
             looks: 0,
             made: BTreeMap::new(),
+            arrives_late: false,
             late: Vec::new(),
             orphans: Vec::new(),
             young: Vec::new(),
@@ -177,6 +182,7 @@ impl World {
             applications_run: true,
             retained: false,
             traffic_retained: false,
+            traffic_lost_at_the_end: false,
             lost: false,
             lost_at_the_end: false,
             strangers: Vec::new(),
@@ -273,7 +279,8 @@ impl World {
         if self.cluster.is_over() {
             return true;
         }
-        let deleting = self.cluster.database.newest().is_some_and(|o| o.metadata.deletion_timestamp.is_some());
+        let deleting =
+            self.cluster.database.newest().is_some_and(|o| o.metadata.deletion_timestamp.is_some());
         deleting && self.inventory().iter().all(|item| self.strangers.contains(item))
     }
 

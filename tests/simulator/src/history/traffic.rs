@@ -31,9 +31,13 @@ pub fn settled(world: &World) -> Option<String> {
     let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
     let max = if back || object.spec.goal < Reach::Shift { 0 } else { object.spec.traffic.max_weight };
     let over = status.point_of_no_return_at.is_some();
-    let planned = object.spec.goal == Reach::Plan && status.provisioned_at.is_none() && phase == "Pending" && ready;
+    let planned =
+        object.spec.goal == Reach::Plan && status.provisioned_at.is_none() && phase == "Pending" && ready;
     let fits = if has_strangers(world) && object.metadata.deletion_timestamp.is_none() {
         stalled == "NotOurs" || planned
+    } else if world.traffic_lost_at_the_end && stalled == "RecordConflict" {
+        // Nothing but the status knew that it was the end: the name's one record leads to the target, whoever made it.
+        true
     } else if object.metadata.deletion_timestamp.is_some() {
         phase == "Deleting" && stalled == "Deleting" && asked.is_some_and(|asked| asked > 0)
     } else if over || (object.spec.goal == Reach::Finish && !back && ends(world)) {
@@ -100,7 +104,11 @@ pub fn will_be_shifted(world: &World) -> bool {
     let over = status.is_some_and(|status| status.point_of_no_return_at.is_some());
     let deleted = object.metadata.deletion_timestamp.is_some();
     let stranger = has_strangers(world);
-    over || (!stranger && object.spec.goal >= Reach::Shift && object.spec.traffic.max_weight == 100 && !back && !deleted)
+    over || (!stranger
+        && object.spec.goal >= Reach::Shift
+        && object.spec.traffic.max_weight == 100
+        && !back
+        && !deleted)
 }
 
 /// Where it stands, for a history that does not end.

@@ -139,7 +139,8 @@ impl Process {
         } else {
             let patched = self
                 .kubernetes("PatchFinalizers", true, move |world| {
-                    let patched = world.cluster.database.patch_finalizers(world.clock.now, read.as_deref(), true);
+                    let patched =
+                        world.cluster.database.patch_finalizers(world.clock.now, read.as_deref(), true);
                     tell_watches(world, News::Database);
                     patched
                 })
@@ -192,7 +193,8 @@ impl Process {
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         let recorded = self
             .kubernetes(decide_name(decide.intent), true, move |world| {
-                let patched = world.cluster.database.patch_status(world.clock.now, version.as_deref(), &status);
+                let patched =
+                    world.cluster.database.patch_status(world.clock.now, version.as_deref(), &status);
                 if finishes && let Ok(object) = &patched {
                     if object.spec.goal == slipway::api::database::Goal::Finish {
                         world.history.finish_ordered = true;

@@ -95,7 +95,12 @@ impl Process {
     /// Reads the resource anew.
     pub(super) async fn read(&self) -> Result<Object, Fault> {
         self.kubernetes("Get", false, |world| {
-            world.cluster.database.newest().cloned().ok_or_else(|| crate::world::cluster::refusal(404, "NotFound"))
+            world
+                .cluster
+                .database
+                .newest()
+                .cloned()
+                .ok_or_else(|| crate::world::cluster::refusal(404, "NotFound"))
         })
         .await
     }

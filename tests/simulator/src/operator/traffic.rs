@@ -68,7 +68,10 @@ impl Process {
             world.looks += 1;
             let words = || {
                 let step = decision.step.as_ref().map_or("-", Step::action);
-                format!("operator {}: traffic: decides {step}; {:?}; {}", self.id, decision.phase, decision.next)
+                format!(
+                    "operator {}: traffic: decides {step}; {:?}; {}",
+                    self.id, decision.phase, decision.next
+                )
             };
             world.trace.say(world.clock.now, words);
             if let Some(step) = &decision.step {
@@ -176,12 +179,7 @@ impl Process {
 }
 
 /// `publish::report`.
-fn report_of(
-    object: &Object,
-    goal: &Goal,
-    seen: &Seen,
-    decision: &Decision,
-) -> ApplicationMigrationStatus {
+fn report_of(object: &Object, goal: &Goal, seen: &Seen, decision: &Decision) -> ApplicationMigrationStatus {
     let empty = ApplicationMigrationStatus::default();
     let previous = object.status.as_ref().unwrap_or(&empty);
     report::status(goal, seen, decision, previous, object.metadata.generation)
@@ -208,4 +206,3 @@ impl World {
         }
     }
 }
-

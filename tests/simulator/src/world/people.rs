@@ -9,6 +9,10 @@ use crate::clock::{Kind, Micros, SECOND, Sim};
 use crate::database::{Epoch, Guard, Holder};
 use crate::operator::tell_watches;
 use crate::world::World;
+use crate::world::traffic::Stands;
+
+/// A phase that never comes is not waited for for ever.
+const PATIENCE: Micros = 600 * SECOND;
 
 /// What an order waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +86,14 @@ pub async fn order(sim: Sim, orders: Vec<(When, Order)>) {
             When::After(seconds) => sim.sleep(seconds * SECOND).await,
             _ => {
                 // A phase that never comes is not waited for for ever.
-                while !sim.with(|world| world.is_so(when)) && waited < 400 * SECOND {
+                while !sim.with(|world| world.is_so(when)) && waited < PATIENCE {
                     let soon =
                         when == When::Fenced && sim.with(|world| world.is_so(When::Phase("CuttingOver")));
                     let pause = if soon { SECOND / 50 } else { SECOND / 5 };
                     sim.sleep(pause).await;
                     waited += pause;
                 }
-                if waited >= 400 * SECOND {
+                if waited >= PATIENCE {
                     sim.with(|world| world.missed = Some(when));
                 }
             }
@@ -120,8 +124,9 @@ pub async fn try_again(sim: Sim) {
             let latched = status.and_then(|status| status.latch.as_ref());
             let given_up = latched.is_some_and(|latch| latch.attempt >= attempt);
             let aborted = object.spec.abort_attempt.is_some_and(|abort| abort >= attempt);
-            let drifted = status
-                .is_some_and(|status| status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "RecordDrift"));
+            let drifted = status.is_some_and(|status| {
+                status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "RecordDrift")
+            });
             // Whoever is sick gets well first.
             if ((given_up && object.spec.goal >= Reach::Shift) || drifted) && !aborted {
                 world.obey(Order::AttemptTraffic);
@@ -153,9 +158,9 @@ impl World {
             When::Traffic(wanted) => traffic(wanted),
             When::TrafficReady(wanted) => {
                 traffic(wanted)
-                    && self.cluster.traffic.newest().and_then(|object| object.status.as_ref()).is_some_and(|status| {
-                        status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-                    })
+                    && self.cluster.traffic.newest().and_then(|object| object.status.as_ref()).is_some_and(
+                        |status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+                    )
             }
             When::Changing(weight) => asked(weight, false),
             When::Held(weight) => asked(weight, true),
@@ -248,7 +253,10 @@ impl World {
                     spec.deletion_policy = slipway::api::application::DeletionPolicy::Retain;
                 });
             }
-            Order::LoseTrafficStatus => self.cluster.traffic.lose_status(now),
+            Order::LoseTrafficStatus => {
+                self.traffic_lost_at_the_end |= self.stands() == Stands::TargetAlone;
+                self.cluster.traffic.lose_status(now);
+            }
             Order::Sick(side, sick) => self.sicken(side, sick),
             Order::CutOff(from) => self.cut_off(from),
             Order::Publish(on) => {

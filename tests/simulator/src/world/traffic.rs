@@ -15,8 +15,8 @@ use slipway::side::{Side, Sides};
 
 use super::World;
 use super::people::Order;
-use crate::journey::APPLICATION;
 use crate::clock::{Micros, SECOND, Sim};
+use crate::journey::APPLICATION;
 
 /// The name that clients use.
 pub const NAME: &str = "api.bank.example";
@@ -162,7 +162,9 @@ impl World {
             }
             Stranger::Alarm => {
                 let alarm = super::strangers::alarm(&format!("alarm-target-5xx-{APPLICATION}-dev"), tags);
-                self.aws.call(Call::CloudWatch(cloudwatch::Call::PutMetricAlarm(Box::new(alarm))), now).map(|_| ())
+                self.aws
+                    .call(Call::CloudWatch(cloudwatch::Call::PutMetricAlarm(Box::new(alarm))), now)
+                    .map(|_| ())
             }
             Stranger::Dashboard => {
                 let name = format!("dashboard-{APPLICATION}-dev");
@@ -234,7 +236,8 @@ impl World {
     pub fn meddle(&mut self, weight: i64) {
         let Some(traffic) = &mut self.traffic else { return };
         let zone_id = traffic.zone.clone();
-        let standing = self.aws.records(&zone_id).into_iter().find(|set| set.set_identifier() == Some(TARGET));
+        let standing =
+            self.aws.records(&zone_id).into_iter().find(|set| set.set_identifier() == Some(TARGET));
         let Some(RecordSet { name, kind, answer: Answer::Alias(alias), .. }) = standing else { return };
         traffic.meddled = true;
         let wanted = Wanted {
@@ -245,7 +248,8 @@ impl World {
             alias: Some(alias),
             ..Wanted::default()
         };
-        let batch = route53::ChangeBatch { zone_id, comment: None, changes: vec![(route53::Action::Upsert, wanted)] };
+        let batch =
+            route53::ChangeBatch { zone_id, comment: None, changes: vec![(route53::Action::Upsert, wanted)] };
         let now = self.now();
         let done = self.aws.call(Call::Route53(route53::Call::ChangeResourceRecordSets(batch)), now);
         self.trace.say(self.clock.now, || format!("  by hand: {done:?}"));
@@ -339,10 +343,13 @@ impl World {
             all.iter().filter(|set| set.name.trim_end_matches('.') == name).collect()
         };
         let (sets, marker) = (at(NAME), at(&format!("slipway.{NAME}")));
-        let simple = |set: &RecordSet| set.routing == Routing::Simple && set.kind == "A" && set.health_check.is_none();
+        let simple =
+            |set: &RecordSet| set.routing == Routing::Simple && set.kind == "A" && set.health_check.is_none();
         match sets.as_slice() {
             [one] if simple(one) && marker.is_empty() => match &one.answer {
-                Answer::Values { ttl, values } if i64::from(*ttl) == OLD_TTL && *values == ADDRESSES => Stands::Before,
+                Answer::Values { ttl, values } if i64::from(*ttl) == OLD_TTL && *values == ADDRESSES => {
+                    Stands::Before
+                }
                 Answer::Alias(Alias { dns_name, .. }) if dns_name.contains("alb-dev") => Stands::TargetAlone,
                 other => Stands::Broken(format!("{other:?}")),
             },
@@ -394,7 +401,19 @@ impl World {
             self.fail(6, format!("the records of the name are not whole: {words}"));
         }
         let none = || Share::new(0, std::iter::once(1));
-        if self.share() != before.or_else(none) && self.writer().is_none() {
+        let moved = self.share() != before.or_else(none);
+        let asked = self
+            .cluster
+            .traffic
+            .newest()
+            .and_then(|object| object.status.as_ref()?.traffic.as_ref()?.requested_weight);
+        let wanted = asked
+            .and_then(|asked| u8::try_from(asked).ok())
+            .map(|asked| Share::asked(asked, ADDRESSES.len()));
+        if moved && self.arrives_late && wanted.is_some() && self.share() != wanted {
+            self.fail(7, format!("a late batch moves traffic, and {asked:?} % are asked for by now"));
+        }
+        if moved && self.writer().is_none() {
             self.fail(7, "a weight changes while nobody may write");
         }
     }
@@ -413,8 +432,12 @@ impl World {
         match step {
             Step::SetWeights(batch) => self.judge_weights(goal, batch, share, looked),
             Step::Restore(_) if !share.is_none() => self.fail(16, "a deletion takes traffic from the target"),
-            Step::LeaveToTarget(_) if !share.is_all() => self.fail(15, "the end gives the target more traffic"),
-            Step::LeaveToTarget(_) if self.writer() == Some(Side::Source) && self.cluster.database.was_applied() => {
+            Step::LeaveToTarget(_) if !share.is_all() => {
+                self.fail(15, "the end gives the target more traffic")
+            }
+            Step::LeaveToTarget(_)
+                if self.writer() == Some(Side::Source) && self.cluster.database.was_applied() =>
+            {
                 self.fail(15, "the way back is removed while the source is the writer");
             }
             _ => {}
@@ -435,7 +458,10 @@ impl World {
         }
         let follows = traffic.fleets.as_ref().is_some_and(|(at, of)| *at >= looked && *of.get(to));
         if self.cluster.database.was_applied() && !follows {
-            wrong.push((5, format!("traffic goes to the {to}, of which nobody saw that it writes to the writer")));
+            wrong.push((
+                5,
+                format!("traffic goes to the {to}, of which nobody saw that it writes to the writer"),
+            ));
         }
         if to == Side::Target {
             if goal.suspended || goal.deletion.is_some() || batch.weight > goal.ceiling() {
@@ -445,9 +471,13 @@ impl World {
             let due = traffic.in_sync_at + micros(goal.ttl()) + hold;
             // Whoever looks may see only whole seconds.
             if self.skew == 0 && !traffic.meddled && traffic.share.is_some() && now + SECOND < due {
-                wrong.push((7, format!("traffic goes on {} s before its hold is over", (due - now) / SECOND)));
+                wrong
+                    .push((7, format!("traffic goes on {} s before its hold is over", (due - now) / SECOND)));
             }
-            for gate in goal.gates_at(below(goal, batch.weight)).filter(|gate| !gate.rule.needs_traffic() || !share.is_none()) {
+            for gate in goal
+                .gates_at(below(goal, batch.weight))
+                .filter(|gate| !gate.rule.needs_traffic() || !share.is_none())
+            {
                 let known = traffic.evidence.get(&gate.name);
                 let since = traffic.in_sync_at.max(now - LOOKED_WITHIN);
                 if !matches!(gate.rule, Rule::DatabaseVerified | Rule::Sql { .. })

@@ -84,7 +84,12 @@ impl Process {
         seen
     }
 
-    async fn route53(&self, name: &'static str, on: &str, call: route53::Call) -> Known<Option<route53::Reply>> {
+    async fn route53(
+        &self,
+        name: &'static str,
+        on: &str,
+        call: route53::Call,
+    ) -> Known<Option<route53::Reply>> {
         match present(self.aws("route53", name, false, on, Call::Route53(call)).await)? {
             Some(Answer::Route53(reply)) => Ok(Some(reply)),
             Some(_) => Err(strange(name).fault),
@@ -135,7 +140,12 @@ impl Process {
         }))
     }
 
-    async fn balancers(&self, name: &'static str, on: &str, call: balancer::Call) -> Known<Option<balancer::Reply>> {
+    async fn balancers(
+        &self,
+        name: &'static str,
+        on: &str,
+        call: balancer::Call,
+    ) -> Known<Option<balancer::Reply>> {
         match present(self.aws("elasticloadbalancing", name, false, on, Call::Balancer(call)).await)? {
             Some(Answer::Balancer(reply)) => Ok(Some(reply)),
             Some(_) => Err(strange(name).fault),
@@ -146,7 +156,8 @@ impl Process {
     async fn balancer(&self, goal: &Goal) -> Known<Option<Balancer>> {
         let arn = &goal.target.balancer;
         let call = balancer::Call::DescribeLoadBalancers { arns: vec![arn.clone()], names: Vec::new() };
-        let Some(balancer::Reply::LoadBalancers(found)) = self.balancers("DescribeLoadBalancers", arn, call).await?
+        let Some(balancer::Reply::LoadBalancers(found)) =
+            self.balancers("DescribeLoadBalancers", arn, call).await?
         else {
             return Ok(None);
         };
@@ -165,7 +176,8 @@ impl Process {
             names: Vec::new(),
             balancer_arn: None,
         };
-        let Some(balancer::Reply::TargetGroups(found)) = self.balancers("DescribeTargetGroups", arn, call).await?
+        let Some(balancer::Reply::TargetGroups(found)) =
+            self.balancers("DescribeTargetGroups", arn, call).await?
         else {
             return Ok(None);
         };
@@ -175,7 +187,8 @@ impl Process {
     async fn targets(&self, goal: &Goal) -> Known<Vec<Target>> {
         let arn = &goal.target.group;
         let call = balancer::Call::DescribeTargetHealth { group_arn: arn.clone(), targets: Vec::new() };
-        let Some(balancer::Reply::TargetHealth(found)) = self.balancers("DescribeTargetHealth", arn, call).await?
+        let Some(balancer::Reply::TargetHealth(found)) =
+            self.balancers("DescribeTargetHealth", arn, call).await?
         else {
             return Ok(Vec::new());
         };
@@ -222,9 +235,7 @@ impl Process {
     async fn migration(&self, goal: &Goal, now: Timestamp) -> Option<Known<Option<DatabaseSeen>>> {
         let DatabaseGoal::Migration(name) = &goal.database else { return None };
         let read = self
-            .kubernetes("Get of the other", false, |world| {
-                Ok(world.cluster.database.newest().cloned())
-            })
+            .kubernetes("Get of the other", false, |world| Ok(world.cluster.database.newest().cloned()))
             .await;
         let object = match read {
             Ok(Some(object)) => object,
@@ -280,9 +291,8 @@ impl Process {
 
     /// One request over HTTP.
     async fn ask(&self, side: Side, place: &str) -> Told {
-        let asked = self
-            .http("ask", place, move |world| if world.serves(side) { 200_u16 } else { 503 })
-            .await;
+        let asked =
+            self.http("ask", place, move |world| if world.serves(side) { 200_u16 } else { 503 }).await;
         asked.map_or(Told::Silent("no answer in time"), Told::Status)
     }
 
@@ -322,7 +332,10 @@ impl Process {
             unit: None,
         };
         let call = Call::CloudWatch(cw::Call::GetMetricData(cw::GetMetricData {
-            queries: vec![query("value", cw::Statistic::Maximum), query("samples", cw::Statistic::SampleCount)],
+            queries: vec![
+                query("value", cw::Statistic::Maximum),
+                query("samples", cw::Statistic::SampleCount),
+            ],
             start: second(end - (5 * period).max(600)),
             end: second(end),
             ascending: false,
@@ -347,7 +360,8 @@ impl Process {
 
     fn remember_lag(&self, samples: &[(Gate, Sample)]) {
         for (gate, sample) in samples {
-            if let (Rule::DatabaseLag { max }, Sample::DatabaseLag(Ok(Some((lag, _))))) = (&gate.rule, sample) {
+            if let (Rule::DatabaseLag { max }, Sample::DatabaseLag(Ok(Some((lag, _))))) = (&gate.rule, sample)
+            {
                 self.sim.with(|world| world.testify(&gate.name, lag <= max));
             }
         }
@@ -394,4 +408,3 @@ fn read(seen: route53::RecordSet) -> RecordSet {
         health_check: seen.health_check,
     }
 }
-

@@ -11,8 +11,8 @@ use slipway::application::goal::Goal;
 use slipway::application::memory;
 use slipway::application::seen::Seen;
 use slipway::aws::cloudwatch::{Alarm, Comparison, MissingData, Statistic};
-use slipway::aws::{RESOURCE_TAG, UID_TAG};
 use slipway::aws::route53::{self as records, Change, Propagation, RecordSet};
+use slipway::aws::{RESOURCE_TAG, UID_TAG};
 use slipway::fault::Fault;
 use slipway::gate::{Answer as Told, Verdict};
 
@@ -77,7 +77,8 @@ impl Process {
         }
         let patched = self
             .kubernetes("PatchFinalizers of the traffic", true, move |world| {
-                let patched = world.cluster.traffic.patch_finalizers(world.clock.now, version.as_deref(), true);
+                let patched =
+                    world.cluster.traffic.patch_finalizers(world.clock.now, version.as_deref(), true);
                 tell_watches(world, Kind::Traffic);
                 patched
             })
@@ -105,7 +106,8 @@ impl Process {
         let upsert = self.sim.with(|world| world.mutant == Some("upsert"));
         let changes = batch.changes.iter().filter_map(|change| write(change, upsert)).collect();
         let on = format!("{} in {zone_id}", goal.record.name);
-        let call = route53::Call::ChangeResourceRecordSets(route53::ChangeBatch { zone_id, comment: None, changes });
+        let call =
+            route53::Call::ChangeResourceRecordSets(route53::ChangeBatch { zone_id, comment: None, changes });
         match self.aws("route53", name, true, &on, Call::Route53(call)).await? {
             Answer::Route53(route53::Reply::Change(change)) => Ok(change.id),
             _ => Err(strange(name).fault),
@@ -115,7 +117,9 @@ impl Process {
     /// `CloudWatch::put_alarm`.
     async fn put_alarm_of_traffic(&self, goal: &Goal, alarm: &Alarm) -> Result<(), Fault> {
         let ours = goal.ownership();
-        for seen in slipway::database::sight::Eyes::alarms(self, std::slice::from_ref(&alarm.name), &ours).await? {
+        for seen in
+            slipway::database::sight::Eyes::alarms(self, std::slice::from_ref(&alarm.name), &ours).await?
+        {
             ours.require("PutMetricAlarm", &alarm.name, &seen.owner)?;
         }
         let call = cw::Call::PutMetricAlarm(Box::new(cw::PutMetricAlarm {
@@ -212,7 +216,9 @@ fn tags(goal: &Goal) -> BTreeMap<String, String> {
 /// A change as Route 53 takes it. `upsert`: the wrong version that overwrites whatever stands there.
 fn write(change: &Change, upsert: bool) -> Option<(route53::Action, route53::Wanted)> {
     let action = match change {
-        Change::Delete(set) if upsert && set.kind == "A" && set.routing != records::Routing::Simple => return None,
+        Change::Delete(set) if upsert && set.kind == "A" && set.routing != records::Routing::Simple => {
+            return None;
+        }
         Change::Create(set) if upsert && set.routing != records::Routing::Simple => route53::Action::Upsert,
         Change::Create(_) => route53::Action::Create,
         Change::Upsert(_) => route53::Action::Upsert,
@@ -268,8 +274,10 @@ pub(super) fn lie(mutant: &str, seen: &mut Seen) {
             }
         }
         "blind-health" => {
-            for (_, answer) in seen.health.target.iter_mut().flatten() {
-                *answer = Told::Status(200);
+            for health in [&mut seen.health.source, &mut seen.health.target] {
+                for (_, answer) in health.iter_mut().flatten() {
+                    *answer = Told::Status(200);
+                }
             }
         }
         "no-insync" => {
@@ -310,9 +318,7 @@ pub(super) fn bend(mutant: &str, goal: &Goal, seen: &Seen, decision: &mut Decisi
             }
         }
         ("one-sided", Step::SetWeights(batch)) if batch.weight == 100 => {
-            let gone = |set: &RecordSet| {
-                matches!(&set.routing, records::Routing::Weighted { weight: 0, .. })
-            };
+            let gone = |set: &RecordSet| matches!(&set.routing, records::Routing::Weighted { weight: 0, .. });
             batch.changes.retain(|change| !matches!(change, Change::Create(set) if gone(set)));
         }
         _ => {}
