@@ -43,8 +43,10 @@ async fn walk(process: &Process, mut object: Object, memory: &mut Memory) -> Res
             Err(blocked) => return process.refuse_traffic(&object, &blocked).await,
         };
         memory.turn_to(object.metadata.generation, &goal.gates);
-        let goal = process.misread(goal);
-        match Box::pin(process.look_and_act(&mut object, memory, &goal)).await? {
+        let misread = process.misread(&goal);
+        match Box::pin(process.look_and_act(&mut object, memory, (&goal, misread.as_ref().unwrap_or(&goal))))
+            .await?
+        {
             Turn::Again => {}
             Turn::Later(pause) => return Ok(pause),
         }
@@ -58,7 +60,7 @@ impl Process {
         &self,
         object: &mut Object,
         memory: &mut Memory,
-        goal: &Goal,
+        (truth, goal): (&Goal, &Goal),
     ) -> Result<Turn, Fault> {
         let (now, looked) = (self.now(), self.sim.with(|world| world.clock.now));
         let seen = Box::pin(self.look_at_traffic(goal, memory, now)).await;
@@ -75,7 +77,7 @@ impl Process {
             };
             world.trace.say(world.clock.now, words);
             if let Some(step) = &decision.step {
-                world.judge_step(goal, step, looked);
+                world.judge_step(truth, step, looked);
             }
         });
         let mut outcome = Ok(());
@@ -167,8 +169,8 @@ impl Process {
     }
 
     /// A wrong version of what the status says.
-    fn misread(&self, goal: Goal) -> Goal {
-        if self.sim.with(|world| world.mutant == Some("no-hold")) { hands::without_hold(goal) } else { goal }
+    fn misread(&self, goal: &Goal) -> Option<Goal> {
+        self.sim.with(|world| world.mutant == Some("no-hold")).then(|| hands::without_hold(goal.clone()))
     }
 
     /// A wrong version of what was decided.

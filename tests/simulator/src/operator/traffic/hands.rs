@@ -1,6 +1,7 @@
 //! One step, as the calls that it is made of: `src/application/act.rs`, and what stands below it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use sandbox::world::{Call, Reply as Answer, cloudwatch as cw, route53};
@@ -13,6 +14,7 @@ use slipway::application::seen::Seen;
 use slipway::aws::cloudwatch::{Alarm, Comparison, MissingData, Statistic};
 use slipway::aws::route53::{self as records, Change, Propagation, RecordSet};
 use slipway::aws::{RESOURCE_TAG, UID_TAG};
+use slipway::database::seen::Known;
 use slipway::fault::Fault;
 use slipway::gate::{Answer as Told, Verdict};
 
@@ -291,16 +293,20 @@ pub(super) fn lie(mutant: &str, seen: &mut Seen) {
                     "Replicating".clone_into(&mut database.phase);
                 }
                 database.writer = database.writer.or(Some(slipway::side::Side::Source));
+                database.sessions = everybody();
             }
         }
         "no-proof" => {
             if let Some(Ok(Some(database))) = &mut seen.database {
-                let everybody = ["10.0.1.20", "203.0.113.10"].map(|address| address.parse());
-                database.sessions = Ok(everybody.into_iter().flatten().collect());
+                database.sessions = everybody();
             }
         }
         _ => {}
     }
+}
+
+fn everybody() -> Known<Vec<IpAddr>> {
+    Ok(["10.0.1.20", "203.0.113.10"].into_iter().filter_map(|address| address.parse().ok()).collect())
 }
 
 /// Wrong versions of what is decided.
