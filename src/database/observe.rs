@@ -8,11 +8,13 @@ use kube::Client;
 
 use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
+use crate::aws::route53::{RecordSet, Route53};
 use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws};
 use crate::database::applications;
+use crate::database::cname::{self, CnameSeen};
 use crate::database::context::{Held, Memory, Opened};
-use crate::database::goal::{Address, ConnectionGoal, Goal, due};
+use crate::database::goal::{Address, ConnectionGoal, Goal, Intent, RecordGoal, due};
 use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
@@ -28,6 +30,8 @@ use crate::side::{Direction, Side, Sides};
 pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
 pub const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// The applications' record is looked at again this often: how far a change has got is to be asked no faster.
+pub const CNAME_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// How long a side may take to answer in a move: the other must not be kept waiting by it.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -105,7 +109,14 @@ pub async fn look(
         Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
             Some(secret(aws, arn, &mut memory.secret, now).await)
         }
-        Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
+        Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_) | ConnectionGoal::MultiHost)
+        | None => None,
+    };
+    let cname = match cname::of(goal) {
+        Some(record) if precheck.source.is_some() || concerns_record(goal) => {
+            Some(cname(aws, record, memory, now).await)
+        }
+        Some(_) | None => None,
     };
     let refused = |side: Side| {
         matches!(database.get(side), Err(Fault::Blocked(_)))
@@ -128,6 +139,7 @@ pub async fn look(
         precheck,
         applications,
         secret,
+        cname,
         replication_login,
         aws: sight,
         memory: memory.seen.clone(),
@@ -286,6 +298,38 @@ async fn secret(
         Some(known) => Ok(known),
         None => Ok(kept.keep(now, aws.secrets.place(arn).await?)),
     }
+}
+
+/// The writer moves, or everything is given back.
+pub fn concerns_record(goal: &Goal) -> bool {
+    let finishing = goal.decided.as_ref().is_some_and(|decided| decided.intent == Intent::Finish);
+    goal.is_moving() || finishing || goal.deletion.is_some()
+}
+
+/// What stands at the name by which applications find the writer.
+async fn cname(aws: &Aws, record: &RecordGoal, memory: &mut Memory, now: Timestamp) -> Known<CnameSeen> {
+    if let Some(known) = memory.cname.younger(CNAME_EVERY, now) {
+        return Ok(known);
+    }
+    let route53 = &aws.connections;
+    let zone = route53.zone(&record.zone_id).await?;
+    // Without a zone there is nothing at the name.
+    let sets = if zone.is_some() { cname_sets(route53, record).await? } else { Vec::new() };
+    let change = match &memory.seen.cname_change {
+        Some(id) => Some(route53.propagation(id).await),
+        None => None,
+    };
+    Ok(memory.cname.keep(now, CnameSeen { zone, sets, change }))
+}
+
+/// Every record of the name and of its marker's name.
+pub async fn cname_sets(route53: &Route53, record: &RecordGoal) -> Known<Vec<RecordSet>> {
+    let marker = record.marker();
+    let (at_name, at_marker) = futures::try_join!(
+        route53.records(&record.zone_id, &record.name),
+        route53.records(&record.zone_id, &marker)
+    )?;
+    Ok(at_name.into_iter().chain(at_marker).collect())
 }
 
 /// A second session on each side, held from the beginning of a move on: should the first one break, the storm of
