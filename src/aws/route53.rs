@@ -125,11 +125,12 @@ impl Route53 {
             .map_err(|_| unfit("the batch is not whole"))?;
         let request =
             self.client.change_resource_record_sets().hosted_zone_id(zone_id).change_batch(batch).send();
-        let reply = self.caller.change(permit, Operation::change("route53", CHANGE, self.field), &on, request).await?;
+        let reply = self
+            .caller
+            .change(permit, Operation::change("route53", CHANGE, self.field), &on, request)
+            .await?;
         let id = reply.change_info.map(|info| bare(&info.id).to_owned()).filter(|id| !id.is_empty());
-        id.ok_or_else(|| {
-            Fault::Unknown(format!("{CHANGE} {on}: the answer has no change id; looking"))
-        })
+        id.ok_or_else(|| Fault::Unknown(format!("{CHANGE} {on}: the answer has no change id; looking")))
     }
 
     /// Where a change has got to; `None` if Route 53 does not know it (any more).

@@ -159,20 +159,22 @@ pub fn lead(
     to: &str,
     changed: Changed,
 ) -> Result<Vec<Change>, Fault> {
-    let cname = read(goal, record, sets)
-        .and_then(|cname| led_to(cname, record, from))
-        .map_err(Fault::Blocked)?;
+    let cname =
+        read(goal, record, sets).and_then(|cname| led_to(cname, record, from)).map_err(Fault::Blocked)?;
     let ttl = cname.ttl_wanted(record);
-    let replaced = Replaced {
+    // Through all changes it is the owners' own record that is remembered.
+    let first = cname.marker.as_ref().and_then(|(marker, _)| marker.replaced.clone());
+    let first = first.unwrap_or_else(|| Replaced {
         kind: cname.set.kind.clone(),
-        ttl: cname.ttl_before(),
+        ttl: cname.ttl,
         values: vec![cname.host.clone()],
         health_check: cname.set.health_check.clone(),
-    };
+    });
+    let replaced = Replaced { ttl: cname.ttl_before(), ..first };
     let marker = Marker { changed: Some(changed), ..Marker::of(&goal.migration, Some(replaced)) };
-    let marker = marker.set(&record.name, ttl).ok_or_else(|| {
-        Fault::Bug(format!("the marker of {} does not fit into a TXT record", record.name))
-    })?;
+    let marker = marker
+        .set(&record.name, ttl)
+        .ok_or_else(|| Fault::Bug(format!("the marker of {} does not fit into a TXT record", record.name)))?;
     let after = [cname.led(to, ttl), marker];
     let before = [Some(cname.set), cname.marker.map(|(_, set)| set)];
     Ok(before.into_iter().flatten().map(Change::Delete).chain(after.map(Change::Create)).collect())

@@ -30,8 +30,11 @@ use crate::side::{Direction, Side, Sides};
 pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
 pub const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// The applications' record is looked at again this often: how far a change has got is to be asked no faster.
-pub const CNAME_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// The applications' record is looked at again this often while something waits for it: how far a change has got is to be
+/// asked no faster.
+const CNAME_SOON: SignedDuration = SignedDuration::from_secs(5);
+/// And this often while a cutover waits to begin, which may take weeks.
+const CNAME_STEADY: SignedDuration = SignedDuration::from_secs(30);
 /// How long a side may take to answer in a move: the other must not be kept waiting by it.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -114,7 +117,7 @@ pub async fn look(
     };
     let cname = match cname::of(goal) {
         Some(record) if precheck.source.is_some() || concerns_record(goal) => {
-            Some(cname(aws, record, memory, now).await)
+            Some(cname(aws, goal, record, memory, now).await)
         }
         Some(_) | None => None,
     };
@@ -306,9 +309,20 @@ pub fn concerns_record(goal: &Goal) -> bool {
     goal.is_moving() || finishing || goal.deletion.is_some()
 }
 
+/// How old a look at that record may be.
+pub fn cname_every(goal: &Goal) -> SignedDuration {
+    if concerns_record(goal) { CNAME_SOON } else { CNAME_STEADY }
+}
+
 /// What stands at the name by which applications find the writer.
-async fn cname(aws: &Aws, record: &RecordGoal, memory: &mut Memory, now: Timestamp) -> Known<CnameSeen> {
-    if let Some(known) = memory.cname.younger(CNAME_EVERY, now) {
+async fn cname(
+    aws: &Aws,
+    goal: &Goal,
+    record: &RecordGoal,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Known<CnameSeen> {
+    if let Some(known) = memory.cname.younger(cname_every(goal), now) {
         return Ok(known);
     }
     let route53 = &aws.connections;
@@ -324,11 +338,8 @@ async fn cname(aws: &Aws, record: &RecordGoal, memory: &mut Memory, now: Timesta
 
 /// Every record of the name and of its marker's name.
 pub async fn cname_sets(route53: &Route53, record: &RecordGoal) -> Known<Vec<RecordSet>> {
-    let marker = record.marker();
-    let (at_name, at_marker) = futures::try_join!(
-        route53.records(&record.zone_id, &record.name),
-        route53.records(&record.zone_id, &marker)
-    )?;
+    let at_name = route53.records(&record.zone_id, &record.name).await?;
+    let at_marker = route53.records(&record.zone_id, &record.marker()).await?;
     Ok(at_name.into_iter().chain(at_marker).collect())
 }
 

@@ -269,10 +269,12 @@ impl<'a> Scene<'a> {
         };
         if new.token.holder == Holder::Side(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
-            if !told && matches!(
-                self.goal.cutover.connection,
-                Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_))
-            ) {
+            if !told
+                && matches!(
+                    self.goal.cutover.connection,
+                    Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_))
+                )
+            {
                 // What was refused is told, and tried again at the pace of what a person must mend.
                 return match &self.seen.memory.failed {
                     Some(_) => Turn::Rest(Found::Do(Step::Move(self.under(MoveStep::Repoint)))),

@@ -37,7 +37,7 @@ pub(crate) fn is_nothing_ours(goal: &Goal, seen: &Seen) -> bool {
     let is_aws_free = seen.aws.as_ref().is_ok_and(|aws| {
         aws.task.as_ref().is_none_or(|task| task.owner != Owner::Us) && resources(goal, aws).is_none()
     });
-    let is_record_free = matches!(cname::give_back(goal, seen), Ok(None) | Err(Fault::Blocked(_)));
+    let is_record_free = matches!(cname::give_back(goal, seen), Ok(None));
     is_aws_free && is_record_free && Side::BOTH.into_iter().all(is_free)
 }
 

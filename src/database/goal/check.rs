@@ -143,7 +143,7 @@ fn record(spec: &DatabaseMigrationSpec) -> Wrong {
         if host.eq_ignore_ascii_case(&record.name) {
             return wrong(
                 "spec.cutover.connection.record.name",
-                "must not be the host of the source or the target: it leads from the one to the other",
+                "must be another than spec.source.endpoint.host and spec.target.endpoint.host: it leads from the one to the other",
             );
         }
     }
