@@ -16,7 +16,10 @@ use wire::plain;
 
 const FIELD: &str = "spec.traffic.route53";
 const CONNECTION: &str = "spec.cutover.connection.record";
-const CHANGE: &str = "ChangeResourceRecordSets";
+const ZONE: Operation = Operation::read("route53", "GetHostedZone", FIELD);
+const LIST: Operation = Operation::read("route53", "ListResourceRecordSets", FIELD);
+const CHANGE: Operation = Operation::change("route53", "ChangeResourceRecordSets", FIELD);
+const PROGRESS: Operation = Operation::read("route53", "GetChange", FIELD);
 
 /// A name has few records, and what follows them in the zone is of no interest.
 const PAGE: i32 = 100;
@@ -50,14 +53,14 @@ impl Route53 {
         Self { client: self.client.clone(), caller: self.caller.urgent(), field: self.field }
     }
 
-    fn read(&self, name: &'static str) -> Operation {
-        Operation::read("route53", name, self.field)
+    fn here(&self, operation: Operation) -> Operation {
+        Operation { fields: self.field, ..operation }
     }
 
     /// The hosted zone of this id.
     pub async fn zone(&self, id: &str) -> Result<Option<Zone>, Fault> {
         let request = self.client.get_hosted_zone().id(id).send();
-        let reply = present(self.caller.call(self.read("GetHostedZone"), id, request).await)?;
+        let reply = present(self.caller.call(self.here(ZONE), id, request).await)?;
         Ok(reply.and_then(|reply| reply.hosted_zone).map(zone))
     }
 
@@ -77,7 +80,7 @@ impl Route53 {
                 .set_start_record_type(kind)
                 .set_start_record_identifier(set_identifier)
                 .max_items(PAGE);
-            let page = self.caller.call(self.read("ListResourceRecordSets"), &on, request.send()).await?;
+            let page = self.caller.call(self.here(LIST), &on, request.send()).await?;
             for seen in page.resource_record_sets {
                 let record = wire::read(seen);
                 // The list is sorted by name, so ours come first and together.
@@ -116,7 +119,7 @@ impl Route53 {
         let names: std::collections::BTreeSet<&str> =
             changes.iter().map(|change| change.record().name.as_str()).collect();
         let on = format!("{} in {zone_id}", names.into_iter().collect::<Vec<_>>().join(", "));
-        let unfit = |why: &str| Fault::Bug(format!("{CHANGE} {on}: not sent, since {why}"));
+        let unfit = |why: &str| Fault::Bug(format!("{} {on}: not sent, since {why}", CHANGE.name));
         let changes = changes.iter().map(wire::write).collect::<Result<Vec<_>, _>>();
         let batch = ChangeBatch::builder()
             .comment(comment.chars().take(COMMENT_MAX).collect::<String>())
@@ -125,18 +128,17 @@ impl Route53 {
             .map_err(|_| unfit("the batch is not whole"))?;
         let request =
             self.client.change_resource_record_sets().hosted_zone_id(zone_id).change_batch(batch).send();
-        let reply = self
-            .caller
-            .change(permit, Operation::change("route53", CHANGE, self.field), &on, request)
-            .await?;
+        let reply = self.caller.change(permit, self.here(CHANGE), &on, request).await?;
         let id = reply.change_info.map(|info| bare(&info.id).to_owned()).filter(|id| !id.is_empty());
-        id.ok_or_else(|| Fault::Unknown(format!("{CHANGE} {on}: the answer has no change id; looking")))
+        id.ok_or_else(|| {
+            Fault::Unknown(format!("{} {on}: the answer has no change id; looking", CHANGE.name))
+        })
     }
 
     /// Where a change has got to; `None` if Route 53 does not know it (any more).
     pub async fn propagation(&self, change_id: &str) -> Result<Option<Propagation>, Fault> {
         let request = self.client.get_change().id(change_id).send();
-        let reply = present(self.caller.call(self.read("GetChange"), change_id, request).await)?;
+        let reply = present(self.caller.call(self.here(PROGRESS), change_id, request).await)?;
         Ok(reply.and_then(|reply| reply.change_info).map(|info| match info.status {
             ChangeStatus::Insync => Propagation::InSync,
             // A word that nobody knows does not say that it is done.

@@ -1,5 +1,7 @@
 //! Ask Kubernetes, AWS and PostgreSQL what is true now. Changes nothing.
 
+mod cname;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +10,12 @@ use kube::Client;
 
 use crate::api::condition::Reason;
 use crate::aws::dms::TaskStatus;
-use crate::aws::route53::{RecordSet, Route53};
 use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws};
 use crate::database::applications;
-use crate::database::cname::{self, CnameSeen};
+use crate::database::cname as record;
 use crate::database::context::{Held, Memory, Opened};
-use crate::database::goal::{Address, ConnectionGoal, Goal, Intent, RecordGoal, due};
+use crate::database::goal::{Address, ConnectionGoal, Goal, due};
 use crate::database::material::{self, Login, Material};
 use crate::database::seen::{Known, Seen};
 use crate::database::sight::{self, Kept};
@@ -26,15 +27,12 @@ use crate::postgres::{
 };
 use crate::side::{Direction, Side, Sides};
 
+pub use cname::{cname_every, cname_sets, concerns_record};
+
 /// Secrets that worked are read again this often.
 pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// The login of DMS's role that worked is tried again this often while nothing runs.
 pub const LOGIN_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// The applications' record is looked at again this often while something waits for it: how far a change has got is to be
-/// asked no faster.
-const CNAME_SOON: SignedDuration = SignedDuration::from_secs(5);
-/// And this often while a cutover waits to begin, which may take weeks.
-const CNAME_STEADY: SignedDuration = SignedDuration::from_secs(30);
 /// How long a side may take to answer in a move: the other must not be kept waiting by it.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -115,9 +113,9 @@ pub async fn look(
         Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_) | ConnectionGoal::MultiHost)
         | None => None,
     };
-    let cname = match cname::of(goal) {
+    let cname = match record::of(goal) {
         Some(record) if precheck.source.is_some() || concerns_record(goal) => {
-            Some(cname(aws, goal, record, memory, now).await)
+            Some(cname::cname(aws, goal, record, memory, now).await)
         }
         Some(_) | None => None,
     };
@@ -301,46 +299,6 @@ async fn secret(
         Some(known) => Ok(known),
         None => Ok(kept.keep(now, aws.secrets.place(arn).await?)),
     }
-}
-
-/// The writer moves, or everything is given back.
-pub fn concerns_record(goal: &Goal) -> bool {
-    let finishing = goal.decided.as_ref().is_some_and(|decided| decided.intent == Intent::Finish);
-    goal.is_moving() || finishing || goal.deletion.is_some()
-}
-
-/// How old a look at that record may be.
-pub fn cname_every(goal: &Goal) -> SignedDuration {
-    if concerns_record(goal) { CNAME_SOON } else { CNAME_STEADY }
-}
-
-/// What stands at the name by which applications find the writer.
-async fn cname(
-    aws: &Aws,
-    goal: &Goal,
-    record: &RecordGoal,
-    memory: &mut Memory,
-    now: Timestamp,
-) -> Known<CnameSeen> {
-    if let Some(known) = memory.cname.younger(cname_every(goal), now) {
-        return Ok(known);
-    }
-    let route53 = &aws.connections;
-    let zone = route53.zone(&record.zone_id).await?;
-    // Without a zone there is nothing at the name.
-    let sets = if zone.is_some() { cname_sets(route53, record).await? } else { Vec::new() };
-    let change = match &memory.seen.cname_change {
-        Some(id) => Some(route53.propagation(id).await),
-        None => None,
-    };
-    Ok(memory.cname.keep(now, CnameSeen { zone, sets, change }))
-}
-
-/// Every record of the name and of its marker's name.
-pub async fn cname_sets(route53: &Route53, record: &RecordGoal) -> Known<Vec<RecordSet>> {
-    let at_name = route53.records(&record.zone_id, &record.name).await?;
-    let at_marker = route53.records(&record.zone_id, &record.marker()).await?;
-    Ok(at_name.into_iter().chain(at_marker).collect())
 }
 
 /// A second session on each side, held from the beginning of a move on: should the first one break, the storm of

@@ -7,7 +7,7 @@ use crate::api::condition::Reason;
 use crate::api::database::{DeletionPolicy, Goal as Reach};
 use crate::aws::route53::{Answer, Change, RecordSet, Routing};
 use crate::database::decide::scene::Scene;
-use crate::database::decide::{LookAgain, Phase, State, Step};
+use crate::database::decide::{LookAgain, Phase, State, Step, wanted};
 use crate::database::goal::{ConnectionGoal, RecordGoal};
 use crate::fault::{Blocked, Fault};
 use crate::marker::Marker;
@@ -200,6 +200,9 @@ fn what_can_not_be_led_is_told_before_anything_is_changed() {
     let address_of = |side: Side, host: &'static str, port: u16| -> Bend {
         Box::new(move |world: &mut World| {
             *world.scene.seen.address.get_mut(side) = Ok((host.to_owned(), port));
+            let aws = world.scene.aws().clone();
+            let wish = wanted::endpoint(&world.scene.goal, &world.scene.seen, &aws, side).expect("known");
+            world.scene.aws().endpoints.get_mut(side).as_mut().expect("made").settings = wish;
         })
     };
     let name = |name: &'static str| -> Bend {
@@ -220,7 +223,7 @@ fn what_can_not_be_led_is_told_before_anything_is_changed() {
         (stand(vec![address]), Reason::RecordConflict, "of type A"),
         (stand(vec![alias]), Reason::RecordConflict, "alias"),
         (stand(vec![cname(SOURCE, 5), foreign()]), Reason::NotOurs, "default/other"),
-        (address_of(Side::Target, TARGET, 5433), Reason::InvalidSpec, "port 5433"),
+        (address_of(Side::Target, TARGET, 5433), Reason::InvalidSpec, "the target on 5433"),
         (address_of(Side::Target, SOURCE, 5432), Reason::InvalidSpec, "host pg01.bank.example"),
         (name("db.other.example"), Reason::ZoneMissing, "does not lie in"),
         (name("bank.example"), Reason::ZoneMissing, "does not lie in"),
