@@ -13,12 +13,23 @@ pub struct Journey {
     pub name: &'static str,
     /// The goal that it begins with.
     pub goal: Goal,
-    /// How applications find the writer: by a secret instead of two hosts.
-    pub secret: bool,
+    /// How applications find the writer.
+    pub by: By,
     /// What is ordered then.
     pub orders: Vec<(When, Order)>,
     /// Ends that a fault may lead to instead of the clean run's: the order came too early or too late for it.
     pub other_ends: &'static [&'static str],
+}
+
+/// How applications find the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Their driver tries both hosts.
+    Hosts,
+    /// They read it from a secret.
+    Secret,
+    /// They resolve a name.
+    Record,
 }
 
 /// The source is the writer, everything is made and follows.
@@ -36,7 +47,7 @@ pub fn all() -> Vec<Journey> {
     let journey = |name, goal, orders: &[(When, Order)], other_ends| Journey {
         name,
         goal,
-        secret: false,
+        by: By::Hosts,
         orders: orders.to_vec(),
         other_ends,
     };
@@ -64,9 +75,18 @@ pub fn all() -> Vec<Journey> {
         journey("cut over, finish", Replicate, &[cut, (Ready("Soaking"), O::Goal(Finish))], &[]),
         journey("straight to finish, delete", Finish, &[(Ready("Finished"), O::Delete)], &[]),
         Journey {
-            secret: true,
+            by: By::Secret,
             ..journey(
                 "cut over by a secret, finish",
+                Replicate,
+                &[cut, (Ready("Soaking"), O::Goal(Finish))],
+                &[],
+            )
+        },
+        Journey {
+            by: By::Record,
+            ..journey(
+                "cut over by a record, finish",
                 Replicate,
                 &[cut, (Ready("Soaking"), O::Goal(Finish))],
                 &[],
@@ -126,8 +146,13 @@ pub fn all() -> Vec<Journey> {
 /// The ARN of the applications' secret.
 pub const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:payments-5a1d00";
 
-/// The resource as a person applies it.
-pub fn manifest(goal: Goal, secret: bool) -> Result<DatabaseMigration, serde_json::Error> {
+/// The zone of the applications' record, and the record.
+pub const ZONE: &str = "bank.example";
+/// See [`ZONE`].
+pub const RECORD: &str = "db.bank.example";
+
+/// The resource as a person applies it; the zone has this id.
+pub fn manifest(goal: Goal, by: By, zone_id: &str) -> Result<DatabaseMigration, serde_json::Error> {
     let side = |name: &str| {
         json!({
             "tls": {"caRef": {"kind": "ConfigMap", "name": "ca", "key": "ca.crt"}},
@@ -140,7 +165,11 @@ pub fn manifest(goal: Goal, secret: bool) -> Result<DatabaseMigration, serde_jso
     source["endpoint"] = json!({"host": "pg01.bank.example", "database": "payments"});
     target["rdsInstanceIdentifier"] = json!(RDS);
     target["database"] = json!("payments");
-    let connection = if secret { json!({"secret": {"secretARN": SECRET}}) } else { json!({"multiHost": {}}) };
+    let connection = match by {
+        By::Hosts => json!({"multiHost": {}}),
+        By::Secret => json!({"secret": {"secretARN": SECRET}}),
+        By::Record => json!({"record": {"zoneID": zone_id, "name": RECORD}}),
+    };
     serde_json::from_value(json!({
         "apiVersion": "slipway.dev/v1alpha1",
         "kind": "DatabaseMigration",
