@@ -68,7 +68,7 @@ fn walk(schema: &Value, path: &str, see: &mut impl FnMut(&str, &str, &Value)) {
 }
 
 fn snake(name: &str) -> String {
-    let name = name.replace("IDs", "Ids").replace("ARN", "Arn").replace("GiB", "Gib").replace("KiB", "Kib");
+    let name = name.replace("ID", "Id").replace("ARN", "Arn").replace("GiB", "Gib").replace("KiB", "Kib");
     let name = name.replace("LOB", "Lob").replace("AZ", "Az");
     let mut snake = String::new();
     for c in name.chars() {
