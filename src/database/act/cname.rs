@@ -9,6 +9,7 @@ use crate::database::decide::Move;
 use crate::database::goal::{Goal, RecordGoal};
 use crate::database::observe::cname_sets;
 use crate::database::seen::Seen;
+use crate::database::sight::Kept;
 use crate::fault::Fault;
 use crate::marker::Changed;
 use crate::side::Side;
@@ -65,7 +66,7 @@ async fn change(
     batch: impl FnOnce(&[RecordSet]) -> Result<Vec<Change>, Fault>,
 ) -> Result<(), Fault> {
     // Done or not: what was known of it is old from here on.
-    memory.cname = Default::default();
+    memory.cname = Kept::default();
     memory.seen.cname_change = None;
     let batch = batch(&cname_sets(route53, record).await?)?;
     if batch.is_empty() {
