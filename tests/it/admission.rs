@@ -210,7 +210,7 @@ fn cases() -> Vec<Case> {
             "a record alone",
             |o| {
                 o["spec"]["cutover"]["connection"] =
-                    json!({"record": {"zoneID": "Z0A1", "name": "db.bank.example"}})
+                    json!({"record": {"zoneID": "Z0A1", "name": "db.bank.example"}});
             },
             None,
         ),

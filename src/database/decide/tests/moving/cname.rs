@@ -320,9 +320,9 @@ fn the_name_gets_its_own_ttl_again_when_all_is_given_back() {
             world.scene.goal.deletion = Some(DeletionPolicy::Delete);
         }
         if finish {
-            world.walk()
+            world.walk();
         } else {
-            world.walk_out()
+            world.walk_out();
         }
         assert!(world.steps.contains(&"GiveBackRecord"), "{:?}", world.steps);
         let host = if finish { TARGET } else { SOURCE };
