@@ -4,7 +4,6 @@ pub mod act;
 pub mod context;
 pub mod decide;
 pub mod goal;
-pub mod marker;
 pub mod memory;
 pub mod observe;
 pub mod plan;

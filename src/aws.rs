@@ -68,6 +68,8 @@ pub struct Aws {
     pub secrets: secrets::Secrets,
     /// Records of hosted zones.
     pub route53: route53::Route53,
+    /// The same, of those by which applications find the writer.
+    pub connections: route53::Route53,
     /// Load balancers and their targets.
     pub balancers: balancer::Balancers,
     /// ECS.
@@ -105,6 +107,7 @@ impl Aws {
         let caller =
             |burst, per_second| Caller::new(Arc::new(Limit::new(burst, per_second)), Arc::clone(observer));
         let region = config.region().map(ToString::to_string).unwrap_or_default();
+        let route53 = route53::Route53::new(config, Caller::new(route53, Arc::clone(observer)));
         let identity = Arc::new(Identity::new(aws_sdk_sts::Client::new(config), caller(20, 2), region));
         Self {
             dms: dms::Dms::new(
@@ -115,7 +118,8 @@ impl Aws {
             rds: rds::Rds::new(aws_sdk_rds::Client::new(config), caller(20, 2)),
             secrets: secrets::Secrets::new(aws_sdk_secretsmanager::Client::new(config), caller(20, 2)),
             cloudwatch: cloudwatch::CloudWatch::new(aws_sdk_cloudwatch::Client::new(config), caller(20, 2)),
-            route53: route53::Route53::new(config, Caller::new(route53, Arc::clone(observer))),
+            connections: route53.of_connections(),
+            route53,
             balancers: balancer::Balancers::new(
                 aws_sdk_elasticloadbalancingv2::Client::new(config),
                 caller(20, 2),

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod applications;
+pub mod cname;
 pub mod context;
 pub mod decide;
 pub mod goal;

@@ -9,6 +9,7 @@
 //! | [`aws`] | one file per AWS service, in our words | a decision |
 //! | [`postgres`] | everything that speaks SQL | a decision |
 //! | [`probe`] | the operator's own look at an application | anything of an answer but its status |
+//! | [`marker`] | whose a DNS record is, by a TXT record beside it | I/O |
 //! | [`report`], [`turn`] | what both kinds share: their reports, and what follows from a turn | I/O |
 //! | [`cleanup`] | what an operator left in AWS, found and removed without a cluster | anything of Kubernetes or a database |
 
@@ -23,6 +24,7 @@ pub mod duration;
 pub mod fault;
 pub mod gate;
 pub mod hex;
+pub mod marker;
 pub mod metrics;
 pub mod operator;
 pub mod permit;

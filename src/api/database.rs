@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::form;
 
+mod connection;
 mod place;
 mod status;
 
+pub use connection::*;
 pub use place::*;
 pub use status::*;
 
@@ -467,37 +469,6 @@ pub enum Order {
     /// The writer, then the traffic.
     DatabaseFirst,
 }
-
-/// How applications find the writer.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.secret) != has(self.multiHost)").message("spec.cutover.connection: exactly one of secret and multiHost"))]
-pub struct ConnectionBy {
-    /// By a secret in AWS Secrets Manager that they read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<ConnectionSecret>,
-    /// Their driver lists both hosts and goes on to the next one that lets it log in, as pgJDBC does (libpq does not).
-    /// The fence itself is the switch; nothing is moved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub multi_host: Option<MultiHost>,
-}
-
-/// A secret in AWS Secrets Manager.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionSecret {
-    /// Its ARN. Its value is a JSON object; the operator writes the keys host, port and dbname and keeps all others.
-    #[serde(rename = "secretARN")]
-    #[schemars(
-        length(max = 512),
-        regex(pattern = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$")
-    )]
-    pub secret_arn: String,
-}
-
-/// Nothing to say: the driver's list of hosts is the application's own.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MultiHost {}
 
 /// What is kept for the way back.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

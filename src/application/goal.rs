@@ -133,7 +133,7 @@ pub struct RecordGoal {
 impl RecordGoal {
     /// The name of the marker.
     pub fn marker(&self) -> String {
-        format!("slipway.{}", self.name)
+        crate::marker::beside(&self.name)
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::api::condition::Reason;
 use crate::application::goal::{Goal, SourceGoal};
-use crate::application::marker::{Marker, Replaced};
 use crate::application::weights::{Share, weights};
 use crate::aws::balancer::Balancer;
-use crate::aws::route53::{Answer, Change, RecordSet, Routing};
+use crate::aws::route53::{Answer, Change, RecordSet, Routing, normal};
 use crate::fault::Blocked;
+use crate::marker::{Marker, Replaced};
 
 /// The set identifier of the target's record.
 pub const TARGET: &str = "slipway-target";
@@ -62,33 +62,12 @@ pub fn stands(goal: &Goal, records: &[RecordSet]) -> Stands {
     let marker = records.iter().find(|set| set.name == marker_name && set.kind == "TXT");
     let at_name = records.iter().filter(|set| set.name == *name);
     if let Some(set) = marker {
-        let found = match &set.answer {
-            Answer::Values { values, .. } if set.routing == Routing::Simple => match values.as_slice() {
-                [one] => Marker::decode(one),
-                _ => None,
-            },
-            Answer::Values { .. } | Answer::Alias { .. } => None,
-        };
-        return match found {
-            Some(marker) if marker.uid == goal.migration.uid && !marker.uid.is_empty() => {
+        return match Marker::ours(set, &goal.migration, name, "spec.traffic.route53.name") {
+            Ok(marker) => {
                 let sets = at_name.filter(|set| set.kind == kind(&goal.source)).cloned().collect();
                 Stands::Ours(Ours { marker, marker_set: set.clone(), sets })
             }
-            Some(marker) => Stands::Foreign(Blocked::new(
-                Reason::NotOurs,
-                format_args!(
-                    "{name} belongs to {} (uid {}), as TXT {marker_name} says",
-                    marker.resource, marker.uid
-                ),
-                "Delete that one first, or choose another spec.traffic.route53.name",
-            )),
-            None => Stands::Foreign(Blocked::new(
-                Reason::NotOurs,
-                format_args!(
-                    "There is a TXT record {marker_name} that Slipway did not write, in the marker's place"
-                ),
-                "Remove it, or choose another spec.traffic.route53.name",
-            )),
+            Err(blocked) => Stands::Foreign(blocked),
         };
     }
     // A CNAME stands alone at its name; an A record suffers all others but a CNAME.
@@ -258,13 +237,7 @@ fn standing_target(ours: &Ours) -> Option<&Answer> {
 }
 
 fn marker_set(goal: &Goal, marker: &Marker) -> Option<RecordSet> {
-    Some(RecordSet {
-        name: goal.record.marker(),
-        kind: "TXT".to_owned(),
-        routing: Routing::Simple,
-        answer: Answer::Values { ttl: goal.record.ttl, values: vec![marker.encode()?] },
-        health_check: None,
-    })
+    marker.set(&goal.record.name, goal.record.ttl)
 }
 
 /// The batch that sets the weights. `None` if what leads to the target is not known.
@@ -372,9 +345,4 @@ fn is_same(seen: &RecordSet, wanted: &RecordSet) -> bool {
         && seen.routing == wanted.routing
         && seen.kind == wanted.kind
         && seen.health_check == wanted.health_check
-}
-
-/// Names are the same in capitals and with a dot at the end.
-fn normal(value: &str) -> String {
-    value.trim_end_matches('.').to_ascii_lowercase()
 }

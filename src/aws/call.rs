@@ -84,6 +84,7 @@ pub(super) fn present<T>(result: Result<T, Refusal>) -> Result<Option<T>, Fault>
 }
 
 /// Makes the calls to one service.
+#[derive(Clone)]
 pub(super) struct Caller {
     limit: Arc<Limit>,
     observer: Arc<dyn CallObserver>,

@@ -243,7 +243,7 @@ fn judge(operation: Operation, code: &str, body: &[u8]) -> Verdict {
              not at the zone's apex, and an alias needs its load balancer",
         ),
         "PriorRequestNotComplete" => Verdict::Wait("Route 53 is busy with an earlier change of this zone"),
-        "NoSuchHostedZone" => field("spec.traffic.route53.zoneID", "this account has no hosted zone of this id"),
+        "NoSuchHostedZone" => field(&format!("{}.zoneID", operation.fields), "this account has no hosted zone of this id"),
         "NoSuchHealthCheck" => field(
             operation.fields,
             "a health check that one of the records names is gone; make it anew, or take it off the record",

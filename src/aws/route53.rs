@@ -15,7 +15,8 @@ mod wire;
 use wire::plain;
 
 const FIELD: &str = "spec.traffic.route53";
-const ZONE: Operation = Operation::read("route53", "GetHostedZone", "spec.traffic.route53.zoneID");
+const CONNECTION: &str = "spec.cutover.connection.record";
+const ZONE: Operation = Operation::read("route53", "GetHostedZone", FIELD);
 const LIST: Operation = Operation::read("route53", "ListResourceRecordSets", FIELD);
 const CHANGE: Operation = Operation::change("route53", "ChangeResourceRecordSets", FIELD);
 const PROGRESS: Operation = Operation::read("route53", "GetChange", FIELD);
@@ -29,25 +30,37 @@ const COMMENT_MAX: usize = 256;
 pub struct Route53 {
     client: Client,
     caller: Caller,
+    /// Where zone and name come from, for a person who reads of a refusal.
+    field: &'static str,
 }
 
 impl Route53 {
     pub(super) fn new(config: &SdkConfig, caller: Caller) -> Self {
         let region = config.region().map(|region| Region::new(signing_region(region.as_ref()).to_owned()));
         let config = config::Builder::from(config).region(region).build();
-        Self { client: Client::from_conf(config), caller }
+        Self { client: Client::from_conf(config), caller, field: FIELD }
+    }
+
+    /// The same, for the record by which applications find the writer.
+    pub(super) fn of_connections(&self) -> Self {
+        let Self { client, caller, field: _ } = self;
+        Self { client: client.clone(), caller: caller.clone(), field: CONNECTION }
     }
 
     /// The same, for calls that wait behind no routine one: looking and changing on the way back.
     #[must_use]
     pub fn urgent(&self) -> Self {
-        Self { client: self.client.clone(), caller: self.caller.urgent() }
+        Self { client: self.client.clone(), caller: self.caller.urgent(), field: self.field }
+    }
+
+    fn here(&self, operation: Operation) -> Operation {
+        Operation { fields: self.field, ..operation }
     }
 
     /// The hosted zone of this id.
     pub async fn zone(&self, id: &str) -> Result<Option<Zone>, Fault> {
         let request = self.client.get_hosted_zone().id(id).send();
-        let reply = present(self.caller.call(ZONE, id, request).await)?;
+        let reply = present(self.caller.call(self.here(ZONE), id, request).await)?;
         Ok(reply.and_then(|reply| reply.hosted_zone).map(zone))
     }
 
@@ -67,7 +80,7 @@ impl Route53 {
                 .set_start_record_type(kind)
                 .set_start_record_identifier(set_identifier)
                 .max_items(PAGE);
-            let page = self.caller.call(LIST, &on, request.send()).await?;
+            let page = self.caller.call(self.here(LIST), &on, request.send()).await?;
             for seen in page.resource_record_sets {
                 let record = wire::read(seen);
                 // The list is sorted by name, so ours come first and together.
@@ -115,7 +128,7 @@ impl Route53 {
             .map_err(|_| unfit("the batch is not whole"))?;
         let request =
             self.client.change_resource_record_sets().hosted_zone_id(zone_id).change_batch(batch).send();
-        let reply = self.caller.change(permit, CHANGE, &on, request).await?;
+        let reply = self.caller.change(permit, self.here(CHANGE), &on, request).await?;
         let id = reply.change_info.map(|info| bare(&info.id).to_owned()).filter(|id| !id.is_empty());
         id.ok_or_else(|| {
             Fault::Unknown(format!("{} {on}: the answer has no change id; looking", CHANGE.name))
@@ -125,7 +138,7 @@ impl Route53 {
     /// Where a change has got to; `None` if Route 53 does not know it (any more).
     pub async fn propagation(&self, change_id: &str) -> Result<Option<Propagation>, Fault> {
         let request = self.client.get_change().id(change_id).send();
-        let reply = present(self.caller.call(PROGRESS, change_id, request).await)?;
+        let reply = present(self.caller.call(self.here(PROGRESS), change_id, request).await)?;
         Ok(reply.and_then(|reply| reply.change_info).map(|info| match info.status {
             ChangeStatus::Insync => Propagation::InSync,
             // A word that nobody knows does not say that it is done.
@@ -160,6 +173,11 @@ fn zone(seen: HostedZone) -> Zone {
 /// An id without `/hostedzone/` or `/change/` before it.
 fn bare(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
+}
+
+/// Names are the same in capitals and with a dot at the end.
+pub fn normal(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// A hosted zone.

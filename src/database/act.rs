@@ -1,5 +1,6 @@
 //! Perform one step, idempotently, with a permit. A step that was half done is found by the next look and done again.
 
+mod cname;
 mod moving;
 
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub async fn act(
         Step::Release => objects::release(hands.client, hands.permit, object).await,
         Step::Decide(decide) => record(hands, object, goal, memory, decide).await.map(|_| ()),
         Step::Latch(why) => moving::record_latch(hands, object, goal, why).await,
+        Step::LowerTtl => cname::lower(hands, goal, seen, memory).await,
+        Step::GiveBackRecord => cname::give_back(hands, goal, memory).await,
         Step::Move(step) => {
             let ends = observe::ends(hands.client, hands.aws, goal, memory, seen.now).await;
             moving::moving(hands, goal, seen, memory, &ends, step).await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aws::secrets::Place;
+use crate::database::cname::CnameSeen;
 use crate::database::goal::Goal;
 use crate::database::material::Material;
 use crate::database::outage::Spans;
@@ -46,6 +47,8 @@ pub struct Memory {
     pub address: Sides<Kept<(String, u16)>>,
     /// Where the applications' secret points, if it could be read.
     pub secret: Kept<Option<Place>>,
+    /// What stands at the name by which applications find the writer.
+    pub cname: Kept<CnameSeen>,
     /// The account behind the credentials, as last checked.
     pub account_at: Option<Timestamp>,
     /// Failures in a row.
@@ -65,6 +68,7 @@ impl Memory {
             self.sight = Sight::default();
             self.address = Sides::default();
             self.secret = Kept::default();
+            self.cname = Kept::default();
         }
     }
 }

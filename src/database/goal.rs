@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 pub(crate) use check::arn as wrong_place;
-pub use writer::{ConnectionGoal, CutoverGoal, Decided, GivenUp, Intent};
+pub use writer::{ConnectionGoal, CutoverGoal, Decided, GivenUp, Intent, RecordGoal};
 
 mod check;
 mod writer;

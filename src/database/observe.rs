@@ -1,5 +1,7 @@
 //! Ask Kubernetes, AWS and PostgreSQL what is true now. Changes nothing.
 
+mod cname;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crate::aws::dms::TaskStatus;
 use crate::aws::secrets::Place;
 use crate::aws::{Account, Aws};
 use crate::database::applications;
+use crate::database::cname as record;
 use crate::database::context::{Held, Memory, Opened};
 use crate::database::goal::{Address, ConnectionGoal, Goal, due};
 use crate::database::material::{self, Login, Material};
@@ -23,6 +26,8 @@ use crate::postgres::{
     Whose,
 };
 use crate::side::{Direction, Side, Sides};
+
+pub use cname::{cname_every, cname_sets, concerns_record};
 
 /// Secrets that worked are read again this often.
 pub const MATERIAL_EVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -105,7 +110,14 @@ pub async fn look(
         Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
             Some(secret(aws, arn, &mut memory.secret, now).await)
         }
-        Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
+        Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_) | ConnectionGoal::MultiHost)
+        | None => None,
+    };
+    let cname = match record::of(goal) {
+        Some(record) if precheck.source.is_some() || concerns_record(goal) => {
+            Some(cname::cname(aws, goal, record, memory, now).await)
+        }
+        Some(_) | None => None,
     };
     let refused = |side: Side| {
         matches!(database.get(side), Err(Fault::Blocked(_)))
@@ -128,6 +140,7 @@ pub async fn look(
         precheck,
         applications,
         secret,
+        cname,
         replication_login,
         aws: sight,
         memory: memory.seen.clone(),

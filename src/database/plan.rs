@@ -95,6 +95,8 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::DropReverseSlot(_)
         | Step::DropTargetRecord
         | Step::ReleaseSource
+        | Step::LowerTtl
+        | Step::GiveBackRecord
         | Step::Decide(_)
         | Step::Latch(_)
         | Step::Move(_)
@@ -200,6 +202,8 @@ pub fn assume(goal: &mut Goal, seen: &mut Seen, step: &Step) {
         | Step::DropReverseSlot(_)
         | Step::DropTargetRecord
         | Step::ReleaseSource
+        | Step::LowerTtl
+        | Step::GiveBackRecord
         | Step::Decide(_)
         | Step::Latch(_)
         | Step::Move(_)

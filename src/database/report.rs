@@ -9,6 +9,7 @@ use crate::api::database::{
     SlotStatus, TableStatus, TablesStatus, VerificationStatus,
 };
 use crate::aws::dms::{StopReason, TableState, Task, TaskStatus, ValidationState};
+use crate::database::cname;
 use crate::database::decide::assess::assess;
 use crate::database::decide::{Decision, LAG_FRESH_FOR, Phase, State, wanted};
 use crate::database::goal::{Goal, Intent};
@@ -264,10 +265,13 @@ fn assessed(goal: &Goal, seen: &Seen) -> Verdict {
             None => (
                 Truth::True,
                 Reason::Assessed,
-                format!(
+                std::iter::once(format!(
                     "Nothing is in the way of carrying {} tables",
                     seen.database.source.as_ref().map_or(0, |s| wanted::tables(&s.tables).count())
-                ),
+                ))
+                .chain(cname::warning(goal))
+                .collect::<Vec<_>>()
+                .join(". "),
             ),
             Some(first) => {
                 let all: Vec<String> = blockers

@@ -6,6 +6,7 @@ use crate::aws::cloudwatch::{SeenAlarm, TaskLag};
 use crate::aws::dms::{Certificate, Connection, Endpoint, Instance, SubnetGroup, TableStatistics, Task};
 use crate::aws::secrets::Place;
 use crate::database::applications::ApplicationSeen;
+use crate::database::cname::CnameSeen;
 use crate::database::decide::{self, Move, MoveStep, Step};
 use crate::fault::{Blocked, Fault};
 use crate::postgres::{Holder, Lag, PreCheck, Server, Standing};
@@ -35,6 +36,8 @@ pub struct Seen {
     pub applications: Option<Known<Vec<ApplicationSeen>>>,
     /// Where the applications' secret points, if there is one; asked only before a move.
     pub secret: Option<Known<Option<Place>>>,
+    /// What stands at the name by which applications find the writer, if there is one; asked around a move and at the end.
+    pub cname: Option<Known<CnameSeen>>,
     /// Whether the role that DMS uses can log in, tried by the operator itself.
     pub replication_login: Sides<Known<()>>,
     /// What AWS says.
@@ -74,6 +77,7 @@ impl Seen {
             precheck,
             applications,
             secret: None,
+            cname: None,
             replication_login: Sides { source: Ok(()), target: Ok(()) },
             aws: Err(not_asked()),
             memory,
@@ -131,6 +135,8 @@ pub struct MemorySeen {
     pub sequences: Option<(String, i64)>,
     /// The decision under which applications were told of the writer.
     pub repointed: Option<i64>,
+    /// The last change of the name by which applications find the writer.
+    pub cname_change: Option<String>,
     /// Why the move can't go on.
     pub failed: Option<Blocked>,
 }

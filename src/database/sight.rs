@@ -107,6 +107,8 @@ impl Sight {
             | Step::ReleaseSource
             | Step::DropTargetRecord
             | Step::DropReverseSlot(_)
+            | Step::LowerTtl
+            | Step::GiveBackRecord
             | Step::Decide(_)
             | Step::Latch(_)
             | Step::Move(_) => {}

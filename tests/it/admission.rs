@@ -204,7 +204,15 @@ fn cases() -> Vec<Case> {
                 let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf";
                 o["spec"]["cutover"]["connection"]["secret"] = json!({"secretARN": arn});
             },
-            Some("exactly one of secret and multiHost"),
+            Some("exactly one of record, secret and multiHost"),
+        ),
+        (
+            "a record alone",
+            |o| {
+                o["spec"]["cutover"]["connection"] =
+                    json!({"record": {"zoneID": "Z0A1", "name": "db.bank.example"}});
+            },
+            None,
         ),
         (
             "a secret that is none of Secrets Manager",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::journey::{Journey, View, texts};
 
-mod generate;
+pub(crate) mod generate;
 mod generated;
 mod lax;
 mod parse;
@@ -18,7 +18,7 @@ mod written;
 const AT_ONCE: usize = 16;
 
 /// The example as it is in the repository.
-fn example() -> Value {
+pub(crate) fn example() -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/database-migration.yaml");
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod balancing;
+mod cname;
 mod faults;
 mod moto;
 mod names;

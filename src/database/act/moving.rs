@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{Hands, material, session, vanished};
+use super::{Hands, cname, material, session, vanished};
 use crate::api::FIELD_MANAGER;
 use crate::api::database::DatabaseMigration;
 use crate::aws::secrets::Place;
@@ -147,7 +147,7 @@ pub async fn moving(
             Ok(())
         }
         MoveStep::Repoint => {
-            repoint(hands, goal, seen, to, step.epoch).await?;
+            repoint(hands, goal, seen, memory, step).await?;
             memory.seen.moved(step);
             Ok(())
         }
@@ -229,8 +229,21 @@ async fn verify(
     Ok(())
 }
 
-async fn repoint(hands: &Hands<'_>, goal: &Goal, seen: &Seen, to: Side, epoch: i64) -> Result<(), Fault> {
-    let Some(ConnectionGoal::Secret { arn }) = &goal.cutover.connection else { return Ok(()) };
+async fn repoint(
+    hands: &Hands<'_>,
+    goal: &Goal,
+    seen: &Seen,
+    memory: &mut Memory,
+    step: &Move,
+) -> Result<(), Fault> {
+    let (to, epoch) = (step.direction.to(), step.epoch);
+    let arn = match &goal.cutover.connection {
+        Some(ConnectionGoal::Secret { arn }) => arn,
+        Some(ConnectionGoal::Record(record)) => {
+            return cname::repoint(hands, goal, seen, memory, record, step).await;
+        }
+        Some(ConnectionGoal::MultiHost) | None => return Ok(()),
+    };
     let (host, port) = seen.address.get(to).as_ref().map_err(Clone::clone)?.clone();
     let place = Place { host, port, database: goal.sides.get(to).database.clone() };
     if place.host.is_empty() {

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use crate::api::condition::Reason;
 use crate::aws::dms::Owner;
+use crate::database::cname;
 use crate::database::decide::{
     Decide, Decision, Found, LatchWhy, LookAgain, Move, MoveStep, Phase, State, Step, blocked_next, deletion,
 };
@@ -268,7 +269,12 @@ impl<'a> Scene<'a> {
         };
         if new.token.holder == Holder::Side(to) {
             let told = self.seen.memory.repointed == Some(self.decided.epoch);
-            if !told && matches!(self.goal.cutover.connection, Some(ConnectionGoal::Secret { .. })) {
+            if !told
+                && matches!(
+                    self.goal.cutover.connection,
+                    Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_))
+                )
+            {
                 // What was refused is told, and tried again at the pace of what a person must mend.
                 return match &self.seen.memory.failed {
                     Some(_) => Turn::Rest(Found::Do(Step::Move(self.under(MoveStep::Repoint)))),
@@ -304,7 +310,10 @@ impl<'a> Scene<'a> {
             let drop = MoveStep::DropSlot(self.way.from, slot.name.clone());
             return Found::Do(Step::Move(self.under(drop)));
         }
-        self.settle("the target is the writer")
+        match cname::arrived(self.goal, self.seen, self.way.to()) {
+            Found::Done => self.settle("the target is the writer"),
+            found => found,
+        }
     }
 
     fn settle(&self, why: &str) -> Found {

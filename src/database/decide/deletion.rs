@@ -3,6 +3,7 @@
 
 use crate::api::condition::Reason;
 use crate::aws::dms::{InstanceStatus, Owner, Task, TaskStatus};
+use crate::database::cname;
 use crate::database::decide::{Found, Step, forward};
 use crate::database::goal::{Goal, InstanceGoal};
 use crate::database::seen::{AwsSeen, Seen};
@@ -20,6 +21,9 @@ pub(crate) fn next(goal: &Goal, seen: &Seen) -> Result<Found, Fault> {
     if let Some(found) = resources(goal, aws) {
         return Ok(found);
     }
+    if let Some(found) = cname::give_back(goal, seen)? {
+        return Ok(found);
+    }
     databases(goal, seen)
 }
 
@@ -33,7 +37,8 @@ pub(crate) fn is_nothing_ours(goal: &Goal, seen: &Seen) -> bool {
     let is_aws_free = seen.aws.as_ref().is_ok_and(|aws| {
         aws.task.as_ref().is_none_or(|task| task.owner != Owner::Us) && resources(goal, aws).is_none()
     });
-    is_aws_free && Side::BOTH.into_iter().all(is_free)
+    let is_record_free = matches!(cname::give_back(goal, seen), Ok(None));
+    is_aws_free && is_record_free && Side::BOTH.into_iter().all(is_free)
 }
 
 fn task(goal: &Goal, seen: &Seen, aws: &AwsSeen) -> Result<Option<Found>, Fault> {

@@ -95,7 +95,7 @@ pub enum MoveStep {
     Promote,
     /// Open the new side.
     Open,
-    /// Tell applications that read it from a secret.
+    /// Tell applications that read it from a secret, or find it by a record.
     Repoint,
     /// Open the old side again.
     Unfence,

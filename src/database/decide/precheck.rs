@@ -3,6 +3,7 @@
 
 use crate::api::condition::Reason;
 use crate::database::applications::{self, Coupling};
+use crate::database::cname;
 use crate::database::decide::{Decide, Found, LAG_FRESH_FOR, Step, cutover};
 use crate::database::goal::{Goal, Intent};
 use crate::database::seen::Seen;
@@ -17,6 +18,11 @@ const FREE_CONNECTIONS: i64 = 3;
 
 /// What to do about a cutover that the goal asks for, while the target follows the source.
 pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
+    // Before the window is waited for: what resolvers keep must be old by then.
+    match cname::gate(goal, seen) {
+        Found::Done => {}
+        found => return found,
+    }
     if let Some(before) = goal.cutover.not_before.filter(|before| seen.now < *before) {
         return Found::Wait(format!("waiting for {before} (spec.cutover.notBefore)"));
     }
@@ -55,6 +61,7 @@ pub(crate) fn gate(goal: &Goal, seen: &Seen) -> Found {
         latch: None,
         why: std::iter::once("moving the writer to the target".to_owned())
             .chain(unheld(seen))
+            .chain(cname::warning(goal))
             .collect::<Vec<_>>()
             .join("; "),
     }))

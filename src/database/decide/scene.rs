@@ -103,6 +103,7 @@ impl Scene {
             precheck: Sides::default(),
             applications: Some(Ok(Vec::new())),
             secret: None,
+            cname: None,
             replication_login: Sides { source: Ok(()), target: Ok(()) },
             aws: Ok(AwsSeen::default()),
             memory: MemorySeen::default(),

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::api::condition::Reason;
 use crate::api::database::Goal as Reach;
+use crate::database::cname;
 use crate::database::decide::{
     Decide, Decision, Found, LookAgain, Phase, State, Step, blocked_next, cutover, deletion,
 };
@@ -179,6 +180,12 @@ fn left(goal: &Goal, seen: &Seen, decided: &Decided) -> Result<Found, String> {
     }
     if let Some(found) = deletion::resources(goal, aws) {
         return Ok(found);
+    }
+    match cname::give_back(goal, seen) {
+        Ok(None) => {}
+        Ok(Some(found)) => return Ok(found),
+        Err(Fault::Blocked(blocked)) => return Ok(Found::Stall(blocked)),
+        Err(fault) => return Err(fault.message().to_owned()),
     }
     let source = of(Side::Source)?;
     // The move drops it; but a status that was lost may have hidden that the move was not at its end.

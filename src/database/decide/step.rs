@@ -2,6 +2,7 @@
 
 use crate::aws::cloudwatch::Alarm;
 use crate::aws::dms::StartType;
+use crate::database::cname;
 use crate::database::decide::{Decide, LatchWhy, Move};
 use crate::database::goal::Goal;
 use crate::side::Side;
@@ -68,6 +69,10 @@ pub enum Step {
     DropTargetRecord,
     /// Drop the slot of the way back on the target, which is the writer.
     DropReverseSlot(String),
+    /// Lower the TTL of the record by which applications find the writer, and mark it, well before the writer moves.
+    LowerTtl,
+    /// Give that record back: its own TTL, and no marker.
+    GiveBackRecord,
     /// Write a decision about the writer to the status, before its first effect.
     Decide(Decide),
     /// Write to the status that the attempt is given up.
@@ -110,6 +115,8 @@ impl Step {
             Self::ReleaseSource => "ReleaseSource",
             Self::DropTargetRecord => "DropTargetRecord",
             Self::DropReverseSlot(_) => "DropReverseSlot",
+            Self::LowerTtl => "LowerTTL",
+            Self::GiveBackRecord => "GiveBackRecord",
             Self::Decide(decide) => decide.action(),
             Self::Latch(_) => "Latch",
             Self::Move(step) => step.what.action(),
@@ -139,6 +146,9 @@ impl Step {
             Self::CreateTask | Self::StartTask(_) | Self::StopTask | Self::DeleteTask => names.task.clone(),
             Self::NoteSlot(slot) | Self::DropSlot(slot) => format!("slot {slot} on the source"),
             Self::DropReverseSlot(slot) => format!("slot {slot} on the target"),
+            Self::LowerTtl | Self::GiveBackRecord => {
+                cname::of(goal).map_or_else(String::new, |record| format!("record {}", record.name))
+            }
             Self::Move(step) => step.on(goal),
             Self::PutAlarm(alarm) => alarm.name.clone(),
             Self::DeleteAlarms(names) => names.join(", "),
@@ -176,6 +186,8 @@ impl Step {
                 format!("drop the tables of schema slipway in {on}")
             }
             Self::ReleaseTarget | Self::ReleaseSource => format!("let go of {on}, which stays fenced"),
+            Self::LowerTtl => format!("lower the TTL of {on} for the cutover"),
+            Self::GiveBackRecord => format!("give {on} its own TTL again and remove the marker beside it"),
             Self::Decide(decide) => decide.describe(),
             Self::Latch(_) => "record that this attempt is given up".to_owned(),
             Self::Move(step) => step.describe(goal),

@@ -19,6 +19,7 @@ pub(super) fn wrong(spec: &DatabaseMigrationSpec) -> Option<(String, String)> {
         .or_else(|| tables(spec))
         .or_else(|| invariants(spec))
         .or_else(|| lag_threshold(spec))
+        .or_else(|| record(spec))
         .map(|(field, wrong)| (field, wrong.to_owned()))
 }
 
@@ -122,6 +123,50 @@ fn lag_threshold(spec: &DatabaseMigrationSpec) -> Wrong {
     let threshold = duration::parse(&spec.alarms.as_ref()?.lag_threshold);
     let fits = threshold.is_some_and(|threshold| threshold >= SignedDuration::from_secs(1));
     (!fits).then(|| ("spec.alarms.lagThreshold".to_owned(), "must be a duration of at least 1s, such as 60s"))
+}
+
+/// A CNAME leads to a name alone: all else must be the same on both sides.
+fn record(spec: &DatabaseMigrationSpec) -> Wrong {
+    let record = spec.cutover.connection.as_ref()?.record.as_ref()?;
+    let (source, target) = (&spec.source.endpoint, spec.target.endpoint.as_ref());
+    let wrong = |field: &str, wrong| Some((field.to_owned(), wrong));
+    let hosts = [("spec.source.endpoint.host", &source.host)]
+        .into_iter()
+        .chain(target.map(|target| ("spec.target.endpoint.host", &target.host)));
+    for (field, host) in hosts {
+        if host.parse::<IpAddr>().is_ok() {
+            return wrong(
+                field,
+                "must be a name and no address with spec.cutover.connection.record: a CNAME leads to a name",
+            );
+        }
+        if host.eq_ignore_ascii_case(&record.name) {
+            return wrong(
+                "spec.cutover.connection.record.name",
+                "must be another than spec.source.endpoint.host and spec.target.endpoint.host: it leads from the one to the other",
+            );
+        }
+    }
+    if spec.target.database != source.database {
+        return wrong(
+            "spec.target.database",
+            "must be spec.source.endpoint.database with spec.cutover.connection.record: a CNAME carries no database name",
+        );
+    }
+    let target = target?;
+    if target.host.eq_ignore_ascii_case(&source.host) {
+        return wrong(
+            "spec.target.endpoint.host",
+            "must be another than spec.source.endpoint.host with spec.cutover.connection.record: a CNAME carries no port",
+        );
+    }
+    if target.port != source.port {
+        return wrong(
+            "spec.target.endpoint.port",
+            "must be spec.source.endpoint.port with spec.cutover.connection.record: a CNAME carries no port",
+        );
+    }
+    None
 }
 
 /// What is wrong with an ARN for those who call AWS in this region, and for an instance of our own in this account.

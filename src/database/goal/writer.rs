@@ -39,6 +39,26 @@ pub enum ConnectionGoal {
         /// Its ARN.
         arn: String,
     },
+    /// They resolve this name.
+    Record(RecordGoal),
+}
+
+/// A CNAME by which applications find the writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordGoal {
+    /// Its hosted zone.
+    pub zone_id: String,
+    /// Its name.
+    pub name: String,
+    /// Seconds for which resolvers may keep it.
+    pub ttl: u32,
+}
+
+impl RecordGoal {
+    /// The name of the marker.
+    pub fn marker(&self) -> String {
+        crate::marker::beside(&self.name)
+    }
 }
 
 /// What was last decided about the writer, as the status has it. Should it be lost, the rows of both databases say what is
@@ -167,13 +187,18 @@ pub(super) fn cutover(
             ));
         }
         None => None,
-        Some(by) => match (&by.secret, &by.multi_host) {
-            (Some(secret), None) => Some(ConnectionGoal::Secret { arn: secret.secret_arn.clone() }),
-            (None, Some(api::MultiHost {})) => Some(ConnectionGoal::MultiHost),
+        Some(by) => match (&by.record, &by.secret, &by.multi_host) {
+            (Some(record), None, None) => Some(ConnectionGoal::Record(RecordGoal {
+                zone_id: record.zone_id.clone(),
+                name: record.name.clone(),
+                ttl: record.ttl_seconds,
+            })),
+            (None, Some(secret), None) => Some(ConnectionGoal::Secret { arn: secret.secret_arn.clone() }),
+            (None, None, Some(api::MultiHost {})) => Some(ConnectionGoal::MultiHost),
             _ => {
                 return Err(invalid(
                     "spec.cutover.connection",
-                    "must have exactly one of secret and multiHost",
+                    "must have exactly one of record, secret and multiHost",
                 ));
             }
         },

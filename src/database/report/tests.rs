@@ -6,6 +6,7 @@ use super::{REFRESH_EVERY, clip, is_due, is_news, status};
 use crate::api::condition::{READY, RECONCILING, Reason, STALLED};
 use crate::api::database::DatabaseMigrationStatus;
 use crate::database::decide::scene::Scene;
+use crate::database::goal::{ConnectionGoal, RecordGoal};
 use crate::database::outage::Spans;
 use crate::database::seen::Verified;
 use crate::fault::{Blocked, Fault};
@@ -227,4 +228,24 @@ fn while_soaking_nothing_is_ready_that_could_not_be_seen() {
     assert_eq!(said(&scene), (soaking.clone(), Some("Unknown".to_owned()), "Unknown".to_owned()));
     scene.seen.database.source = Err(Fault::blocked(Reason::Unreachable, "no answer", "mend it"));
     assert_eq!(said(&scene), (soaking, Some("Unknown".to_owned()), "False".to_owned()));
+}
+
+/// Whoever chose a name for the applications reads what becomes of verify-full beside the plan, and is not held up.
+#[test]
+fn a_name_that_breaks_verify_full_is_warned_of_and_not_refused() {
+    let mut plan = Scene::fresh().bend(|s| s.goal.reach = crate::api::database::Goal::Plan);
+    let of = |scene: &Scene| {
+        let status = report(scene, &DatabaseMigrationStatus::default());
+        let assessed = status.conditions.iter().find(|c| c.type_ == "Assessed").expect("there").clone();
+        (assessed.status, assessed.message, status.plan.is_some())
+    };
+    let (_, before, _) = of(&plan);
+    let record = RecordGoal { zone_id: "Z1".to_owned(), name: "db.bank.example".to_owned(), ttl: 5 };
+    plan.goal.cutover.connection = Some(ConnectionGoal::Record(record));
+    let (status, after, planned) = of(&plan);
+    assert!(status == "True" && planned && !before.contains("verify-full"));
+    assert!(
+        after.starts_with(&before) && after.contains("verify-full fails through db.bank.example"),
+        "{after}"
+    );
 }

@@ -16,8 +16,8 @@ pub struct Bent {
     pub object: Value,
 }
 
-/// Two good resources that between them have every field: what excludes each other is in one or in the other.
-pub fn good(example: &Value) -> [Value; 2] {
+/// Good resources that between them have every field: what excludes each other is in one or in another.
+pub fn good(example: &Value) -> [Value; 3] {
     let mut one = example.clone();
     let spec = &mut one["spec"];
     spec["attempt"] = json!(2);
@@ -48,7 +48,13 @@ pub fn good(example: &Value) -> [Value; 2] {
     spec["replication"]["instance"] = json!({"arn": "arn:aws:dms:us-east-1:111122223333:rep:ABC"});
     let secret = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf";
     spec["cutover"]["connection"] = json!({"secret": {"secretARN": secret}});
-    [one, other]
+    let mut third = other.clone();
+    let spec = &mut third["spec"];
+    // A CNAME carries no port.
+    spec["target"]["endpoint"]["port"] = spec["source"]["endpoint"]["port"].clone();
+    let record = json!({"zoneID": "Z0A1B2C3", "name": "db.bank.example", "ttlSeconds": 5});
+    spec["cutover"]["connection"] = json!({"record": record});
+    [one, other, third]
 }
 
 /// Each field bent in each way, then pairs of them at random: the same ones for the same seed.

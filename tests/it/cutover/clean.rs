@@ -219,3 +219,41 @@ async fn a_secret_is_pointed_to_the_target() {
     night.proved().await;
     night.end().await;
 }
+
+/// Applications that resolve a name. A CNAME carries no port, and this machine's two servers differ by nothing else: so what is
+/// shown is that the zone is looked at, that what can't be led is told of before anything is changed, and the way out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_can_not_be_led_is_told_of_and_nothing_is_fenced() {
+    let mut night = Box::pin(Night::begin("record", |_| {})).await;
+    let record = |zone: &str| {
+        let record = json!({"zoneID": zone, "name": "db.bank.example"});
+        json!({"cutover": {"connection": {"multiHost": null, "secret": null, "record": record}}})
+    };
+    let stalled = async |night: &Night, reason: &str, words: &str| {
+        let view = night.journey.until(NAME, reason, |view| view.is("Stalled", "True", reason)).await;
+        assert!(view.message("Stalled").contains(words), "{}", view.describe());
+        assert_eq!(view.status()["writer"], "Source", "{}", view.describe());
+    };
+    night.journey.patch(NAME, spec(record("Z0NOSUCHZONE"))).await.unwrap();
+    let view = night
+        .journey
+        .until(NAME, "a warning", |view| {
+            view.is_current() && view.message("Assessed").contains("verify-full")
+        })
+        .await;
+    assert!(view.is("Assessed", "True", "Assessed"), "{}", view.describe());
+    night.goal("CutOver").await;
+    stalled(&night, "ZoneMissing", "spec.cutover.connection.record.zoneID").await;
+    let zone = night.journey.sandbox.traffic.zone_id.clone();
+    night.journey.patch(NAME, spec(record(&zone))).await.unwrap();
+    stalled(&night, "InvalidSpec", "spec.cutover.connection.record: both sides have the host").await;
+    night.journey.until_quiet(NAME).await;
+    let changes = night.journey.changes();
+    assert!(!changes.iter().any(|change| change.starts_with("route53:")), "{changes:?}");
+    let hosts = json!({"cutover": {"connection": {"record": null, "multiHost": {}}}});
+    night.journey.patch(NAME, spec(hosts)).await.unwrap();
+    let view = Box::pin(night.until_phase("Soaking")).await;
+    assert_eq!(view.status()["writer"], "Target", "{}", view.describe());
+    night.proved().await;
+    night.end().await;
+}

@@ -17,7 +17,7 @@ const A: u8 = 1;
 const TXT: u8 = 16;
 
 /// The answer's code, and TTL and data of each record, of the question for a name and type.
-async fn ask(server: SocketAddr, name: &str, kind: u8) -> (u8, Vec<(u32, Vec<u8>)>) {
+pub(super) async fn ask(server: SocketAddr, name: &str, kind: u8) -> (u8, Vec<(u32, Vec<u8>)>) {
     let mut question = b"\x5a\x1d\x01\x00\0\x01\0\0\0\0\0\0".to_vec();
     for label in name.split('.') {
         question.push(u8::try_from(label.len()).expect("short"));

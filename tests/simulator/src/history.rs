@@ -8,7 +8,7 @@ use slipway::side::Side;
 
 use crate::clock::{Micros, SECOND, Scheduler, Sim};
 use crate::database::Names;
-use crate::journey::{self, Journey};
+use crate::journey::{self, By, Journey};
 use crate::operator;
 use crate::world::faults::{Fate, Point};
 use crate::world::people::{self, Order, When};
@@ -169,7 +169,7 @@ fn begin(setup: &Setup) -> Sim {
     world.faults.kinds.clone_from(&setup.kinds);
     world.faults.listed = setup.listed.then(Vec::new);
     world.database_mut(Side::Source).needs_layer = setup.layer;
-    if setup.journey.secret {
+    if setup.journey.by == By::Secret {
         let value = format!(
             "{{\"host\":\"pg01.bank.example\",\"port\":5432,\"dbname\":\"payments\",\"password\":\"{CANARY}\"}}"
         );
@@ -178,6 +178,7 @@ fn begin(setup: &Setup) -> Sim {
     if let Some(kind) = setup.foreign {
         world.somebody_has(kind);
     }
+    let zone_id = if setup.journey.by == By::Record { world.keep_cname() } else { String::new() };
     let wrong = |error| format!("the simulator's manifest is wrong: {error}");
     let part = setup.journey.traffic.as_ref();
     if let Some(part) = part {
@@ -193,7 +194,7 @@ fn begin(setup: &Setup) -> Sim {
         }
     }
     if part.is_none_or(|part| !part.alone) {
-        match journey::manifest(setup.journey.goal, setup.journey.secret, part) {
+        match journey::manifest(setup.journey.goal, setup.journey.by, &zone_id, part) {
             Ok(object) => world.cluster.database.create(0, object),
             Err(error) => world.fail(0, wrong(error)),
         }
@@ -499,6 +500,9 @@ fn at_the_end(world: &mut World, end: &str) -> bool {
     let told = world.cluster.database.newest().and_then(|object| object.status.as_ref()?.writer.clone());
     if !deleted && told.is_some() && told.as_deref() != writer {
         world.fail(13, format!("the status says that the writer is {told:?}, and it is {writer:?}"));
+    }
+    if let Some(wrong) = world.cname_is_wrong() {
+        world.fail(9, wrong);
     }
     if writer.is_none() {
         world.fail(8, "at the end nobody can write");

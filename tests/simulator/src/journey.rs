@@ -17,14 +17,25 @@ pub struct Journey {
     pub name: &'static str,
     /// The goal that it begins with.
     pub goal: Goal,
-    /// How applications find the writer: by a secret instead of two hosts.
-    pub secret: bool,
+    /// How applications find the writer.
+    pub by: By,
     /// The traffic's part, if there is an `ApplicationMigration`.
     pub traffic: Option<TrafficJourney>,
     /// What is ordered then.
     pub orders: Vec<(When, Order)>,
     /// Ends that a fault may lead to instead of the clean run's: the order came too early or too late for it.
     pub other_ends: &'static [&'static str],
+}
+
+/// How applications find the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Their driver tries both hosts.
+    Hosts,
+    /// They read it from a secret.
+    Secret,
+    /// They resolve a name.
+    Record,
 }
 
 /// The traffic's part.
@@ -57,7 +68,7 @@ pub fn all() -> Vec<Journey> {
     let journey = |name, goal, orders: &[(When, Order)], other_ends| Journey {
         name,
         goal,
-        secret: false,
+        by: By::Hosts,
         traffic: None,
         orders: orders.to_vec(),
         other_ends,
@@ -86,9 +97,18 @@ pub fn all() -> Vec<Journey> {
         journey("cut over, finish", Replicate, &[cut, (Ready("Soaking"), O::Goal(Finish))], &[]),
         journey("straight to finish, delete", Finish, &[(Ready("Finished"), O::Delete)], &[]),
         Journey {
-            secret: true,
+            by: By::Secret,
             ..journey(
                 "cut over by a secret, finish",
+                Replicate,
+                &[cut, (Ready("Soaking"), O::Goal(Finish))],
+                &[],
+            )
+        },
+        Journey {
+            by: By::Record,
+            ..journey(
+                "cut over by a record, finish",
                 Replicate,
                 &[cut, (Ready("Soaking"), O::Goal(Finish))],
                 &[],
@@ -160,7 +180,7 @@ pub fn of_traffic() -> Vec<Journey> {
     let alone = |name, part, other_ends| Journey {
         name,
         goal: Goal::Plan,
-        secret: false,
+        by: By::Hosts,
         traffic: Some(part),
         orders: Vec::new(),
         other_ends,
@@ -168,7 +188,7 @@ pub fn of_traffic() -> Vec<Journey> {
     let both = |name, goal, orders: &[(When, Order)], order, part, other_ends| Journey {
         name,
         goal,
-        secret: false,
+        by: By::Hosts,
         traffic: Some(TrafficJourney { alone: false, order, ..part }),
         orders: orders.to_vec(),
         other_ends,
@@ -298,10 +318,16 @@ pub fn of_traffic() -> Vec<Journey> {
 /// The ARN of the applications' secret.
 pub const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:payments-5a1d00";
 
-/// The resource as a person applies it.
+/// The zone of the applications' record, and the record.
+pub const ZONE: &str = "bank.example";
+/// See [`ZONE`].
+pub const RECORD: &str = "db.bank.example";
+
+/// The resource as a person applies it; the zone has this id.
 pub fn manifest(
     goal: Goal,
-    secret: bool,
+    by: By,
+    zone_id: &str,
     traffic: Option<&TrafficJourney>,
 ) -> Result<DatabaseMigration, serde_json::Error> {
     let side = |name: &str| {
@@ -316,7 +342,11 @@ pub fn manifest(
     source["endpoint"] = json!({"host": "pg01.bank.example", "database": "payments"});
     target["rdsInstanceIdentifier"] = json!(RDS);
     target["database"] = json!("payments");
-    let connection = if secret { json!({"secret": {"secretARN": SECRET}}) } else { json!({"multiHost": {}}) };
+    let connection = match by {
+        By::Hosts => json!({"multiHost": {}}),
+        By::Secret => json!({"secret": {"secretARN": SECRET}}),
+        By::Record => json!({"record": {"zoneID": zone_id, "name": RECORD}}),
+    };
     let (applications, order) = match traffic {
         Some(traffic) => (vec![APPLICATION], traffic.order),
         None => (Vec::new(), "TrafficFirst"),

@@ -4,6 +4,7 @@
 
 mod act;
 mod aws;
+mod cname;
 mod eyes;
 mod look;
 mod outage;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use slipway::aws::secrets::Place;
+use slipway::database::cname::CnameSeen;
 use slipway::database::goal::Goal;
 use slipway::database::seen::MemorySeen;
 use slipway::database::sight::{Kept, Sight};
@@ -48,6 +50,7 @@ struct Memory {
     material_at: Option<Timestamp>,
     address: Sides<Kept<(String, u16)>>,
     secret: Kept<Option<Place>>,
+    cname: Kept<CnameSeen>,
     sessions: Sides<bool>,
     logins: Sides<Option<Timestamp>>,
 }
@@ -61,6 +64,7 @@ impl Memory {
             self.sight = Sight::default();
             self.address = Sides::default();
             self.secret = Kept::default();
+            self.cname = Kept::default();
         }
     }
 }

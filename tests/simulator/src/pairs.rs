@@ -8,7 +8,7 @@ use slipway::api::application::Goal as Reach;
 use slipway::api::database::Goal;
 
 use crate::history::{Setup, run};
-use crate::journey::{Journey, TrafficJourney};
+use crate::journey::{By, Journey, TrafficJourney};
 use crate::world::people::{Order, When};
 
 /// Where a `DatabaseMigration` stands when the orders come.
@@ -176,7 +176,7 @@ fn journey(order: &'static str, orders: Vec<(When, Order)>) -> Journey {
     Journey {
         name: "both",
         goal: Goal::Plan,
-        secret: false,
+        by: By::Hosts,
         traffic: Some(TrafficJourney {
             goal: Reach::Plan,
             max_weight: 0,

@@ -129,6 +129,8 @@ pub struct World {
     pub strangers: Vec<inventory::Item>,
     /// Wrong versions of the rules, to see that they are found out.
     pub mutant: Option<&'static str>,
+    /// The zone of the applications' record, if they have one.
+    pub zone: Option<String>,
     base: Sides<Server>,
     /// What each generation of the spec says, once it was parsed.
     pub parsed: Vec<(Option<i64>, Goal)>,
@@ -187,6 +189,7 @@ impl World {
             lost_at_the_end: false,
             strangers: Vec::new(),
             mutant: None,
+            zone: None,
             base: Sides { source: database::base(1), target: database::base(2) },
             parsed: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! The move in a small world: two databases that honour epochs, and nothing else. Every crash, every goal.
 
+mod cname;
 mod world;
 
 use jiff::SignedDuration;

@@ -79,6 +79,8 @@ impl Process {
             Step::ReleaseSource => {
                 self.change("release", Side::Source, |_, to| to.release(OURS), memory).await
             }
+            Step::LowerTtl => self.lower(goal, seen, memory).await,
+            Step::GiveBackRecord => self.give_back(goal, memory).await,
             Step::Beat => self.beat(goal, memory).await,
             other => self.of_aws(goal, seen, other).await,
         }
@@ -332,7 +334,7 @@ impl Process {
             }
             MoveStep::Open => self.change("open", to, move |_, on| on.open(&guard), memory).await,
             MoveStep::Repoint => {
-                self.repoint(goal, seen, to, step.epoch).await?;
+                self.repoint(goal, seen, memory, step).await?;
                 memory.seen.moved(step);
                 Ok(())
             }
@@ -376,8 +378,13 @@ impl Process {
     }
 
     /// `act::moving::repoint` and `Secrets::point`.
-    async fn repoint(&self, goal: &Goal, seen: &Seen, to: Side, epoch: i64) -> Result<(), Fault> {
-        let Some(ConnectionGoal::Secret { arn }) = &goal.cutover.connection else { return Ok(()) };
+    async fn repoint(&self, goal: &Goal, seen: &Seen, memory: &mut Memory, step: &Move) -> Result<(), Fault> {
+        let (to, epoch) = (step.direction.to(), step.epoch);
+        let arn = match &goal.cutover.connection {
+            Some(ConnectionGoal::Secret { arn }) => arn,
+            Some(ConnectionGoal::Record(_)) => return self.repoint_cname(goal, seen, memory, step).await,
+            Some(ConnectionGoal::MultiHost) | None => return Ok(()),
+        };
         let (host, port) = seen.address.get(to).as_ref().map_err(Clone::clone)?.clone();
         let place = Place { host, port, database: goal.sides.get(to).database.clone() };
         let (version, points) = self.read_secret(arn).await?;

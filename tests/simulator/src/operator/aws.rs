@@ -16,7 +16,7 @@ const YOUNG: i64 = 60 * SECOND;
 
 /// A call that failed.
 pub(super) struct Refusal {
-    code: String,
+    pub(super) code: String,
     /// What the product makes of it.
     pub(super) fault: Fault,
 }

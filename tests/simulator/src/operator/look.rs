@@ -6,8 +6,9 @@ use slipway::api::condition::Reason;
 use slipway::aws::dms::TaskStatus;
 use slipway::aws::secrets::Place;
 use slipway::database::applications::ApplicationSeen;
+use slipway::database::cname;
 use slipway::database::goal::{Address, ConnectionGoal, Goal, due};
-use slipway::database::observe::{LOGIN_EVERY, MATERIAL_EVERY};
+use slipway::database::observe::{LOGIN_EVERY, MATERIAL_EVERY, concerns_record};
 use slipway::database::seen::{Known, MaterialSeen, Reach, Seen};
 use slipway::database::sight::{self, Kept};
 use slipway::fault::Fault;
@@ -74,7 +75,14 @@ impl Process {
             Some(ConnectionGoal::Secret { arn }) if precheck.source.is_some() => {
                 Some(self.secret(arn, &mut memory.secret, now).await)
             }
-            Some(ConnectionGoal::Secret { .. } | ConnectionGoal::MultiHost) | None => None,
+            Some(ConnectionGoal::Secret { .. } | ConnectionGoal::Record(_) | ConnectionGoal::MultiHost)
+            | None => None,
+        };
+        let cname = match cname::of(goal) {
+            Some(record) if precheck.source.is_some() || concerns_record(goal) => {
+                Some(self.cname(goal, record, memory, now).await)
+            }
+            Some(_) | None => None,
         };
         let applications = match precheck.source {
             Some(_) => Some(self.applications().await),
@@ -97,6 +105,7 @@ impl Process {
             applications,
             precheck,
             secret,
+            cname,
             replication_login,
             aws: seen_of_aws,
             memory: memory.seen.clone(),

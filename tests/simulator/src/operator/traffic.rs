@@ -3,6 +3,9 @@
 mod eyes;
 mod hands;
 
+pub(super) use eyes::read;
+pub(super) use hands::write;
+
 use std::time::Duration;
 
 use slipway::api::application::ApplicationMigrationStatus;

@@ -74,6 +74,7 @@ pub fn replicating() -> (Goal, Seen, Names) {
         precheck: Sides::default(),
         applications: Some(Ok(Vec::new())),
         secret: None,
+        cname: None,
         replication_login: Sides { source: Ok(()), target: Ok(()) },
         aws: Ok(AwsSeen::default()),
         memory: MemorySeen::default(),

@@ -1,8 +1,14 @@
 //! Everything that exists at AWS.
 
+use sandbox::world::route53::{Answer, Wanted};
 use sandbox::world::{Call, Reply, cloudwatch, dms};
+use slipway::side::Side;
 
 use super::World;
+use crate::journey::{RECORD, ZONE};
+
+/// Of the applications' record, in seconds.
+const OWN_TTL: u32 = 300;
 
 /// Something at AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +37,8 @@ impl World {
         let kept = existing.iter().filter(|(item, _)| !self.orphans.contains(&item.name));
         let words: Vec<String> = kept.map(|(item, status)| format!("{}{status}", item.name)).collect();
         let name = self.traffic.as_ref().map(|_| format!("; {:?}", self.stands())).unwrap_or_default();
-        format!("{}; AWS: {}{name}", self.rows(), words.join(", "))
+        let leads = self.cname().map(|(host, _)| format!("; {RECORD} leads to {host}")).unwrap_or_default();
+        format!("{}; AWS: {}{name}{leads}", self.rows(), words.join(", "))
     }
 
     /// Each with the word for how a task stands.
@@ -97,6 +104,51 @@ impl World {
                 found.push((item, String::new()));
             }
         }
+        let markers = self.zone.as_ref().map(|zone| self.aws.records(zone)).unwrap_or_default();
+        for set in markers.into_iter().filter(|set| set.kind == "TXT") {
+            found.push((Item::new(set.name.clone(), set.name), String::new()));
+        }
         found
+    }
+
+    /// The applications' record, as their owners made it long ago; the answer is its zone's id.
+    pub fn keep_cname(&mut self) -> String {
+        let zone = self.aws.keep_zone(ZONE, true);
+        let wanted = Wanted {
+            name: RECORD.to_owned(),
+            kind: "CNAME".to_owned(),
+            ttl: Some(OWN_TTL.into()),
+            values: vec!["pg01.bank.example".to_owned()],
+            ..Wanted::default()
+        };
+        if let Err(refusal) = self.aws.keep_record(&zone, wanted) {
+            self.fail(0, format!("the simulator's record is wrong: {refusal}"));
+        }
+        self.zone = Some(zone.clone());
+        zone
+    }
+
+    /// Where the applications' record leads, and its TTL.
+    fn cname(&self) -> Option<(String, u32)> {
+        let set = self.aws.records(self.zone.as_ref()?).into_iter().find(|set| set.kind == "CNAME")?;
+        match set.answer {
+            Answer::Values { ttl, values } => Some((values.first()?.clone(), ttl)),
+            Answer::Alias(_) => None,
+        }
+    }
+
+    /// At the end it leads to the writer, and once nothing else is left it has its own TTL.
+    pub fn cname_is_wrong(&mut self) -> Option<String> {
+        self.zone.as_ref()?;
+        let Some((host, ttl)) = self.cname() else { return Some(format!("{RECORD} is gone")) };
+        let wanted = match self.writer()? {
+            Side::Source => "pg01.bank.example",
+            Side::Target => "target.example",
+        };
+        if host != wanted {
+            return Some(format!("{RECORD} leads to {host}, and the writer is {wanted}"));
+        }
+        let over = self.cluster.is_over() && !self.retained && self.orphans.is_empty();
+        (over && ttl != OWN_TTL).then(|| format!("{RECORD} is left with a TTL of {ttl} s"))
     }
 }

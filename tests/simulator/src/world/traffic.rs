@@ -154,7 +154,7 @@ impl World {
         let Some(zone) = self.traffic.as_ref().map(|traffic| traffic.zone.clone()) else { return };
         let done = match stranger {
             Stranger::Marker => {
-                let value = r#""heritage=slipway,uid=another,resource=bank/other""#;
+                let value = r#""heritage=slipway,uid=another,resource=bank/other,batch=000001""#;
                 let mut marker = values(60, &[value]);
                 marker.name = format!("slipway.{NAME}");
                 "TXT".clone_into(&mut marker.kind);

@@ -4,11 +4,14 @@ use jiff::SignedDuration;
 
 use crate::api::database::Goal as Reach;
 use crate::aws::dms::TaskStatus;
+use crate::aws::route53::{Change, Propagation, RecordSet, Zone};
+use crate::database::cname::{self, CnameSeen};
 use crate::database::decide::scene::{Scene, now};
 use crate::database::decide::{Decide, LookAgain, Move, MoveStep, Phase, Step};
 use crate::database::goal::{Decided, GivenUp, Intent};
 use crate::database::seen::{MemorySeen, Verified};
 use crate::fault::Fault;
+use crate::marker::Changed;
 use crate::postgres::{
     ClaimAs, Holder, Identity, MoveSlot, PreCheck, Record, ReverseStart, Slot, Standing, Token,
 };
@@ -35,6 +38,10 @@ pub(super) struct World {
     pub(super) carries: bool,
     pub(super) reachable: Sides<bool>,
     pub(super) different: bool,
+    /// What Route 53 lists at the applications' name and its marker's.
+    pub(super) sets: Vec<RecordSet>,
+    /// Its last change is not on all servers yet.
+    pub(super) pending: bool,
     pub(super) steps: Vec<&'static str>,
 }
 
@@ -66,6 +73,8 @@ impl World {
             carries: true,
             reachable: Sides { source: true, target: true },
             different: false,
+            sets: Vec::new(),
+            pending: false,
             steps: Vec::new(),
         }
     }
@@ -78,6 +87,12 @@ impl World {
             self.source.token.holder == Holder::None && self.source.sessions == 0 && !self.source.open;
         let memory = &mut self.scene.seen.memory;
         memory.quiet_looks = if quiet { memory.quiet_looks + 1 } else { 0 };
+        let pending = if self.pending { Propagation::Pending } else { Propagation::InSync };
+        self.scene.seen.cname = cname::of(&self.scene.goal).map(|record| {
+            let zone = Zone { id: record.zone_id.clone(), name: "bank.example".to_owned(), private: true };
+            let change = memory.cname_change.as_ref().map(|_| Ok(Some(pending)));
+            Ok(CnameSeen { zone: Some(zone), sets: self.sets.clone(), change })
+        });
         for side in Side::BOTH {
             let there = *self.reachable.get(side);
             let database = if side == Side::Source { &self.source } else { &self.target };
@@ -156,6 +171,12 @@ impl World {
                 self.scene.seen.memory.prompt_beats += 1;
             }
             Step::DropReverseSlot(_) => self.target.slot = false,
+            Step::LowerTtl => self.lead(Side::Source, 0),
+            Step::GiveBackRecord => {
+                let record = cname::of(&self.scene.goal).expect("a record");
+                let batch = cname::give_back_batch(&self.scene.goal, record, &self.sets);
+                assert!(self.change(batch), "nobody changed it in between");
+            }
             Step::ReleaseSource => self.release(Side::Source),
             Step::DropTargetRecord => self.release(Side::Target),
             other => self.scene.apply(other),
@@ -258,7 +279,13 @@ impl World {
                 self.target.token.holder = Holder::Side(to);
                 self.target.open = true;
             }
-            MoveStep::Repoint => self.scene.seen.memory.repointed = Some(epoch),
+            MoveStep::Repoint => {
+                if cname::of(&self.scene.goal).is_some() {
+                    assert!(self.target.open, "the name leads nobody to a side that takes no writes");
+                    self.lead(to, epoch);
+                }
+                self.scene.seen.memory.repointed = Some(epoch);
+            }
             MoveStep::Unfence => {
                 assert!(self.source.token.epoch <= epoch);
                 assert_ne!(self.source.token.holder, Holder::Side(to), "the row says the target");
@@ -276,6 +303,44 @@ impl World {
                 self.target.replication = true;
             }
         }
+    }
+
+    /// Leads the applications' name to a side.
+    fn lead(&mut self, side: Side, epoch: i64) {
+        let host = |side: Side| self.scene.seen.address.get(side).as_ref().expect("known").0.clone();
+        let hosts = [host(Side::Source), host(Side::Target)];
+        let from: Vec<&str> =
+            hosts[..if side == Side::Source { 1 } else { 2 }].iter().map(String::as_str).collect();
+        let batch = self.batch(&from, &host(side), epoch).expect("nothing is in the way");
+        assert!(self.change(batch), "nobody changed it in between");
+        self.scene.seen.memory.cname_change = Some("C1".to_owned());
+    }
+
+    /// The batch that does.
+    pub(super) fn batch(&self, from: &[&str], to: &str, epoch: i64) -> Result<Vec<Change>, Fault> {
+        let record = cname::of(&self.scene.goal).expect("a record");
+        let changed = Changed { epoch, at: self.scene.seen.now };
+        cname::lead(&self.scene.goal, record, &self.sets, from, to, changed)
+    }
+
+    /// As Route 53 does it: as a whole or not at all. False if a record stands otherwise than the batch says.
+    pub(super) fn change(&mut self, batch: Vec<Change>) -> bool {
+        let mut sets = self.sets.clone();
+        for change in batch {
+            match change {
+                Change::Delete(set) => match sets.iter().position(|there| *there == set) {
+                    Some(at) => drop(sets.remove(at)),
+                    None => return false,
+                },
+                Change::Create(set) if sets.iter().any(|it| it.name == set.name && it.kind == set.kind) => {
+                    return false;
+                }
+                Change::Create(set) => sets.push(set),
+                Change::Upsert(set) => panic!("{set:?} would overwrite what somebody set in between"),
+            }
+        }
+        self.sets = sets;
+        true
     }
 
     /// What must hold after every step.

@@ -101,7 +101,7 @@ impl Process {
         let id = &goal.record.zone_id;
         match self.route53("GetHostedZone", id, route53::Call::GetHostedZone { id: id.clone() }).await? {
             Some(route53::Reply::Zone(zone)) => {
-                Ok(Some(Zone { id: zone.id, name: plain(&zone.name), private: zone.private }))
+                Ok(Some(Zone { id: zone.id, name: records::normal(&zone.name), private: zone.private }))
             }
             Some(_) => Err(strange("GetHostedZone").fault),
             None => Ok(None),
@@ -381,14 +381,10 @@ async fn kept<T: Clone>(
     }
 }
 
-fn plain(name: &str) -> String {
-    name.trim_end_matches('.').to_owned()
-}
-
 /// A record set in the product's words.
-fn read(seen: route53::RecordSet) -> RecordSet {
+pub(in crate::operator) fn read(seen: route53::RecordSet) -> RecordSet {
     RecordSet {
-        name: plain(&seen.name),
+        name: records::normal(&seen.name),
         kind: seen.kind,
         routing: match seen.routing {
             route53::Routing::Simple => records::Routing::Simple,
@@ -401,7 +397,7 @@ fn read(seen: route53::RecordSet) -> RecordSet {
             route53::Answer::Values { ttl, values } => records::Answer::Values { ttl, values },
             route53::Answer::Alias(alias) => records::Answer::Alias {
                 zone_id: alias.hosted_zone_id,
-                dns_name: plain(&alias.dns_name),
+                dns_name: records::normal(&alias.dns_name),
                 evaluate_target_health: alias.evaluate_target_health,
             },
         },

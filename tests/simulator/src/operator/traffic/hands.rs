@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use sandbox::world::{Call, Reply as Answer, cloudwatch as cw, route53};
+use sandbox::world::{Call, cloudwatch as cw, route53};
 use slipway::api::FINALIZER;
 use slipway::api::application::{ApplicationMigration, ApplicationMigrationStatus};
 use slipway::application::decide::{Batch, Decision, Step};
@@ -110,8 +110,8 @@ impl Process {
         let on = format!("{} in {zone_id}", goal.record.name);
         let call =
             route53::Call::ChangeResourceRecordSets(route53::ChangeBatch { zone_id, comment: None, changes });
-        match self.aws("route53", name, true, &on, Call::Route53(call)).await? {
-            Answer::Route53(route53::Reply::Change(change)) => Ok(change.id),
+        match self.call_route53(name, true, &on, call).await? {
+            route53::Reply::Change(change) => Ok(change.id),
             _ => Err(strange(name).fault),
         }
     }
@@ -216,7 +216,10 @@ fn tags(goal: &Goal) -> BTreeMap<String, String> {
 }
 
 /// A change as Route 53 takes it. `upsert`: the wrong version that overwrites whatever stands there.
-fn write(change: &Change, upsert: bool) -> Option<(route53::Action, route53::Wanted)> {
+pub(in crate::operator) fn write(
+    change: &Change,
+    upsert: bool,
+) -> Option<(route53::Action, route53::Wanted)> {
     let action = match change {
         Change::Delete(set) if upsert && set.kind == "A" && set.routing != records::Routing::Simple => {
             return None;

@@ -1,9 +1,14 @@
-//! The marker: a TXT record beside the weighted ones, which says whose they are and what stood there before. It is written and
-//! removed in the same batch as they are, so that Route 53 itself is the memory.
+//! The marker: a TXT record beside the records that were changed, which says whose they are and what stood there before. It is
+//! written and removed in the same batch as they are, so that Route 53 itself is the memory.
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
+use crate::api::condition::Reason;
+use crate::aws::route53::{Answer, RecordSet, Routing};
 use crate::database::goal::Migration;
+use crate::fault::Blocked;
 
 /// A string of a TXT record holds this much.
 const STRING_MAX: usize = 255;
@@ -25,6 +30,17 @@ pub struct Marker {
     pub batch: u32,
     /// The simple record that stood there before; `None` if there was none.
     pub replaced: Option<Replaced>,
+    /// What it was changed for last; only of a record that is changed in its place.
+    pub changed: Option<Changed>,
+}
+
+/// Tells one change of a record from another, so that a batch that arrives late finds another marker than it deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The decision that it was changed for; 0 before the first.
+    pub epoch: i64,
+    /// When, to the second.
+    pub at: Timestamp,
 }
 
 /// A simple record that was replaced.
@@ -43,13 +59,54 @@ pub struct Replaced {
 impl Marker {
     /// The first marker of a migration.
     pub fn of(migration: &Migration, replaced: Option<Replaced>) -> Self {
-        Self { uid: migration.uid.clone(), resource: migration.resource(), batch: 1, replaced }
+        Self { uid: migration.uid.clone(), resource: migration.resource(), batch: 1, replaced, changed: None }
     }
 
     /// The marker of the next batch.
     #[must_use]
     pub fn next(&self) -> Self {
         Self { batch: (self.batch + 1) % BATCHES, ..self.clone() }
+    }
+
+    /// Ours, as it stands in this TXT record beside `name`. `field` is where the name comes from.
+    pub fn ours(set: &RecordSet, migration: &Migration, name: &str, field: &str) -> Result<Self, Blocked> {
+        let found = match &set.answer {
+            Answer::Values { values, .. } if set.routing == Routing::Simple => match values.as_slice() {
+                [one] => Self::decode(one),
+                _ => None,
+            },
+            Answer::Values { .. } | Answer::Alias { .. } => None,
+        };
+        match found {
+            Some(marker) if marker.uid == migration.uid && !marker.uid.is_empty() => Ok(marker),
+            Some(marker) => Err(Blocked::new(
+                Reason::NotOurs,
+                format_args!(
+                    "{name} belongs to {} (uid {}), as TXT {} says",
+                    marker.resource, marker.uid, set.name
+                ),
+                format_args!("Delete that one first, or choose another {field}"),
+            )),
+            None => Err(Blocked::new(
+                Reason::NotOurs,
+                format_args!(
+                    "There is a TXT record {} that Slipway did not write, in the marker's place",
+                    set.name
+                ),
+                format_args!("Remove it, or choose another {field}"),
+            )),
+        }
+    }
+
+    /// The TXT record beside `name`. `None` if the replaced record is too large to be kept.
+    pub fn set(&self, name: &str, ttl: u32) -> Option<RecordSet> {
+        Some(RecordSet {
+            name: beside(name),
+            kind: "TXT".to_owned(),
+            routing: Routing::Simple,
+            answer: Answer::Values { ttl, values: vec![self.encode()?] },
+            health_check: None,
+        })
     }
 
     /// The value as Route 53 takes it: strings in quotes. `None` if the replaced record is too large to be kept.
@@ -60,6 +117,9 @@ impl Marker {
             escape(&self.resource),
             self.batch
         )];
+        if let Some(changed) = &self.changed {
+            strings.push(format!("changed={};at={}", changed.epoch, changed.at.as_second()));
+        }
         if let Some(replaced) = &self.replaced {
             let values: Vec<String> = replaced.values.iter().map(|value| escape(value)).collect();
             let check = replaced.health_check.as_ref().map(|id| format!(";check={}", escape(id)));
@@ -87,10 +147,24 @@ impl Marker {
         let (uid, rest_of_owner) = owner.split_once(",resource=")?;
         let (resource, batch) = rest_of_owner.split_once(",batch=")?;
         let batch = batch.parse().ok().filter(|batch| *batch < BATCHES)?;
+        let (changed, rest) = match rest.split_first() {
+            Some((first, rest)) if first.starts_with("changed=") => (Some(changed(first)?), rest),
+            Some(_) | None => (None, rest),
+        };
         let text = rest.concat();
         let replaced = if text.is_empty() { None } else { Some(replaced(&text)?) };
-        Some(Self { uid: unescape(uid)?, resource: unescape(resource)?, batch, replaced })
+        Some(Self { uid: unescape(uid)?, resource: unescape(resource)?, batch, replaced, changed })
     }
+}
+
+/// The name of the marker beside this name.
+pub fn beside(name: &str) -> String {
+    format!("slipway.{name}")
+}
+
+fn changed(text: &str) -> Option<Changed> {
+    let (epoch, at) = text.strip_prefix("changed=")?.split_once(";at=")?;
+    Some(Changed { epoch: epoch.parse().ok()?, at: Timestamp::from_second(at.parse().ok()?).ok()? })
 }
 
 fn replaced(text: &str) -> Option<Replaced> {
@@ -159,7 +233,13 @@ mod tests {
     use super::*;
 
     fn marker(replaced: Option<Replaced>) -> Marker {
-        Marker { uid: "u-1".into(), resource: "default/payments-api".into(), batch: 1, replaced }
+        Marker {
+            uid: "u-1".into(),
+            resource: "default/payments-api".into(),
+            batch: 1,
+            replaced,
+            changed: None,
+        }
     }
 
     #[test]
@@ -174,11 +254,19 @@ mod tests {
             values: vec!["203.0.113.10".into(), "203.0.113.11".into()],
             health_check: Some("4-5".into()),
         };
-        let whole = marker(Some(replaced));
+        let mut whole = marker(Some(replaced));
         let text = whole.encode().expect("it fits");
         assert_eq!(
             text,
             r#""heritage=slipway,uid=u-1,resource=default/payments-api,batch=000001" "replaced=A;ttl=300;values=203.0.113.10,203.0.113.11;check=4-5""#
+        );
+        assert_eq!(Marker::decode(&text), Some(whole.clone()));
+        let at = "2026-11-23T12:00:00Z".parse().expect("a timestamp");
+        whole.changed = Some(Changed { epoch: 7, at });
+        let text = whole.encode().expect("it fits");
+        assert_eq!(
+            text,
+            r#""heritage=slipway,uid=u-1,resource=default/payments-api,batch=000001" "changed=7;at=1795435200" "replaced=A;ttl=300;values=203.0.113.10,203.0.113.11;check=4-5""#
         );
         assert_eq!(Marker::decode(&text), Some(whole));
     }
@@ -202,6 +290,9 @@ mod tests {
             "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=MX;ttl=1;values=a\"",
             "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"replaced=A;ttl=1;values=1.2.3.4;other=1\"",
             "\"heritage=slipway,uid=%zz,resource=a\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"changed=7\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"changed=x;at=1\"",
+            "\"heritage=slipway,uid=u-1,resource=a,batch=1\" \"changed=7;at=99999999999999\"",
         ] {
             assert_eq!(Marker::decode(text), None, "{text}");
         }
@@ -233,10 +324,14 @@ mod tests {
             values in proptest::collection::vec("\\PC{1,60}", 1..8),
             health_check in proptest::option::of("[a-z0-9-]{1,36}"),
             bare in any::<bool>(),
+            changed in proptest::option::of((any::<i64>(), 0..4_000_000_000_i64)),
             batch in 0..BATCHES,
         ) {
             let replaced = (!bare).then(|| Replaced { kind: kind.to_owned(), ttl, values, health_check });
-            let whole = Marker { uid, resource, batch, replaced };
+            let changed = changed.map(|(epoch, at)| {
+                Changed { epoch, at: Timestamp::from_second(at).expect("a timestamp") }
+            });
+            let whole = Marker { uid, resource, batch, replaced, changed };
             if let Some(text) = whole.encode() {
                 prop_assert!(text.is_ascii());
                 prop_assert!(text.split("\" \"").all(|string| string.len() <= STRING_MAX + 2));
