@@ -33,11 +33,16 @@ pub fn summary(conditions: &mut Vec<Condition>, state: &State, generation: Optio
     }
 }
 
-/// A call that AWS refuses again for the same reason has another request id each time.
+/// A call that AWS refuses again for the same reason has another request id each time. One that was cut off in its midst is
+/// left out, too.
 pub fn without_request_id(message: &str) -> String {
-    let parts =
-        message.split_once(", request ").and_then(|(head, tail)| Some((head, tail.split_once(')')?.1)));
-    parts.map_or_else(|| message.to_owned(), |(head, tail)| format!("{head}){tail}"))
+    let mut parts = message.split(", request ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (_, rest) in parts.filter_map(|part| part.split_once(')')) {
+        text.push(')');
+        text.push_str(rest);
+    }
+    text
 }
 
 /// At most `max` bytes, cut between characters, with a mark that something is missing.

@@ -207,7 +207,7 @@ pub struct HealthCheck {
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
     /// Path, and no more: no host, no fragment.
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^/[!-~]*$"))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = form::PATH))]
     pub path: String,
 }
 

@@ -19,6 +19,8 @@ pub(in crate::api) const LOWER_HOST: &str =
 /// The name of a record: as a host, and labels may hold underscores.
 pub(in crate::api) const RECORD: &str =
     r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+$";
+/// A path with a query, as a request line takes it (RFC 3986). No fragment, which would never be sent.
+pub(in crate::api) const PATH: &str = r"^/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*$";
 /// Four numbers.
 pub(in crate::api) const IPV4: &str =
     r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$";

@@ -170,6 +170,10 @@ pub fn decide(goal: &Goal, seen: &Seen) -> Decision {
     }
     let records = match (&seen.account, &seen.records) {
         (Ok(()), Ok(records)) => records,
+        // Where there is no zone its records can't be read; that there is none says more.
+        (Ok(()), Err(_)) if matches!(seen.zone, Ok(None)) => {
+            return stalled((!goal.claimed).then_some(Phase::Assessing), stage::no_zone(goal));
+        }
         (Err(fault), _) | (_, Err(fault)) => return unreadable(goal, fault),
     };
     let stands = records::stands(goal, records);

@@ -99,6 +99,11 @@ fn without_noise(status: &ApplicationMigrationStatus) -> ApplicationMigrationSta
     for condition in &mut status.conditions {
         condition.message = without_request_id(&condition.message);
     }
+    // What is waited for may be what AWS refuses.
+    status.next = status.next.map(|next| without_request_id(&next));
+    if let Some(way) = &mut status.rollback {
+        way.reason = way.reason.as_deref().map(without_request_id);
+    }
     if let Some(plan) = &mut status.plan {
         plan.at = Time(Timestamp::UNIX_EPOCH);
     }

@@ -195,6 +195,16 @@ impl Connection {
         self.deadline(limit, doing, self.client.query(sql, parameters)).await
     }
 
+    /// The same for a question that a person wrote: what the server says against it may quote what it found, and is not told.
+    pub(super) async fn query_of_a_person(
+        &self,
+        limit: Duration,
+        doing: &str,
+        sql: &str,
+    ) -> Result<Vec<Row>, Fault> {
+        self.deadline_telling(failure::questioning, limit, doing, self.client.query(sql, &[])).await
+    }
+
     /// Asks the server to stop what it does for this session, and gives the session up.
     pub(super) async fn abandon(&self) {
         self.broken.store(true, Ordering::SeqCst);
@@ -299,9 +309,19 @@ impl Connection {
         self.transaction(doing, mode, work).await
     }
 
-    /// No answer within `limit` cancels the statement and gives the session up: what it will do next is unknown.
     async fn deadline<T>(
         &self,
+        limit: Duration,
+        doing: &str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        self.deadline_telling(failure::asking, limit, doing, answer).await
+    }
+
+    /// No answer within `limit` cancels the statement and gives the session up: what it will do next is unknown.
+    async fn deadline_telling<T>(
+        &self,
+        tell: failure::Teller,
         limit: Duration,
         doing: &str,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -316,7 +336,7 @@ impl Connection {
                     // An answer that can't be read leaves the session in a state that nobody knows.
                     self.broken.store(true, Ordering::SeqCst);
                 }
-                Err(failure::asking(&self.at, &self.role, doing, &error))
+                Err(tell(&self.at, &self.role, doing, &error))
             }
             Err(_) => {
                 self.abandon().await;

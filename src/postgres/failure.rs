@@ -175,6 +175,19 @@ fn refused_certificate(spec: &ConnectSpec, server: &str, error: &rustls::Error) 
     )
 }
 
+/// What tells of a statement that failed: the place, the role, what was attempted, and the error.
+pub(super) type Teller = fn(&str, &str, &str, &Error) -> Fault;
+
+/// A question that a person wrote failed. The server's own words may quote the data that it met.
+pub(super) fn questioning(at: &str, role: &str, doing: &str, error: &Error) -> Fault {
+    let Some(refusal) = error.as_db_error() else { return asking(at, role, doing, error) };
+    let code = refusal.code().code();
+    Fault::Again(format!(
+        "{doing} on {at} failed with SQLSTATE {code}; ask it in psql as {role} to see why: the server's words may hold data, \
+         and are not repeated"
+    ))
+}
+
 /// A statement failed. `doing` says what was attempted, `at` on which database.
 pub(super) fn asking(at: &str, role: &str, doing: &str, error: &Error) -> Fault {
     let Some(refusal) = error.as_db_error() else {

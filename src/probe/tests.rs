@@ -110,6 +110,14 @@ fn the_usual_port_is_not_told_and_what_can_not_be_asked_is_not() {
         let place = Place { path: path.into(), ..place(80, Scheme::Http) };
         assert_eq!(request(&place).unwrap_err(), Failure::Unfit, "{path:?}");
     }
+    // Whatever a spec's path may hold is asked for as it is, and never becomes the one who is asked.
+    for path in
+        ["//other.example/", "/@other.example:80/", "/../..%2f", "/a?b=http://c/&d=?", "/!$&'()*+,;=:@-._~"]
+    {
+        let made = request(&Place { path: path.into(), ..place(80, Scheme::Http) }).unwrap();
+        assert_eq!((made.uri().to_string().as_str(), made.uri().authority()), (path, None));
+        assert_eq!(made.headers()["host"], NAME);
+    }
     let place = Place { name: "a\r\nb".into(), ..place(80, Scheme::Http) };
     assert_eq!(request(&place).unwrap_err(), Failure::Unfit);
 }

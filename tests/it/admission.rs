@@ -285,6 +285,7 @@ async fn the_api_server_refuses_what_can_not_be_with_the_fields_name() {
         }
     }
     transitions(&api, &mut wrong).await;
+    Box::pin(traffic::transitions(&of_traffic, &mut wrong)).await;
     cluster.stop().await.unwrap();
     let _ = std::fs::remove_dir_all(&directory);
     assert!(wrong.is_empty(), "{wrong:#?}");

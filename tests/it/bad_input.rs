@@ -6,10 +6,12 @@ use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use crate::bad_input::kind::Kind;
 use crate::journey::{Journey, View, texts};
 
 pub(crate) mod generate;
 mod generated;
+pub mod kind;
 mod lax;
 mod parse;
 mod written;
@@ -17,34 +19,35 @@ mod written;
 /// Requests to the API server at once.
 const AT_ONCE: usize = 16;
 
-/// The example as it is in the repository.
-pub(crate) fn example() -> Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/database-migration.yaml");
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
 /// Whether a message names one of these fields, or what it stands in.
 fn names_one(message: &str, fields: &[String]) -> bool {
     fields.iter().any(|field| {
         let parent = field.rsplit_once('.').map_or(field.as_str(), |(parent, _)| parent);
+        // An entry of a list may be wrong only beside the others.
+        let list = parent.rsplit_once('[').map_or(parent, |(list, _)| list);
         let leaf = field.rsplit('.').next().unwrap_or(field);
         let leaf = leaf.split('[').next().unwrap_or(leaf);
         message.contains(field.as_str())
-            || message.contains(&format!("{parent}:"))
-            || message.contains(&format!("{parent}."))
+            || [parent, list].iter().any(|whole| {
+                [": ", " ", "."].iter().any(|after| message.contains(&format!("{whole}{after}")))
+            })
             || message.split(|c: char| !c.is_alphanumeric()).any(|word| word == leaf)
     })
 }
 
 /// What the API server says of each, in their order; nothing is kept. Unknown fields are refused, as `kubectl` has it.
-async fn admission(client: &Client, objects: impl IntoIterator<Item = &Value>) -> Vec<Result<(), String>> {
-    let requests = objects.into_iter().map(|object| submit(client, object.clone(), true));
+async fn admission(
+    client: &Client,
+    kind: Kind,
+    objects: impl IntoIterator<Item = &Value>,
+) -> Vec<Result<(), String>> {
+    let requests = objects.into_iter().map(|object| submit(client, kind, object.clone(), true));
     futures::stream::iter(requests).buffered(AT_ONCE).collect().await
 }
 
-async fn submit(client: &Client, object: Value, dry_run: bool) -> Result<(), String> {
+async fn submit(client: &Client, kind: Kind, object: Value, dry_run: bool) -> Result<(), String> {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
-    let api: Api<DynamicObject> = sandbox::sandbox::migrations(client.clone(), namespace);
+    let api: Api<DynamicObject> = kind.api(client.clone(), namespace);
     let params = PostParams { dry_run, ..PostParams::default() };
     let request = kube::core::Request::new(api.resource_url());
     let mut request = request.create(&params, serde_json::to_vec(&object).unwrap()).unwrap();
@@ -63,8 +66,8 @@ fn renamed(object: &Value, name: &str, namespace: &str) -> Value {
 }
 
 /// What the operator says of each resource of a namespace, once it has spoken of all of them.
-async fn told(journey: &Journey, namespace: &str, names: &[String]) -> Vec<View> {
-    let api = sandbox::sandbox::migrations(journey.client.clone(), namespace);
+async fn told(journey: &Journey, kind: Kind, namespace: &str, names: &[String]) -> Vec<View> {
+    let api = kind.api(journey.client.clone(), namespace);
     journey
         .eventually(crate::journey::PATIENCE, "a status of each", || async {
             let list =

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::journey::{Journey, NAME};
 
+mod application;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_a_log_an_event_or_an_annotation_is_found() {
     let mut journey = Box::pin(Journey::begin("canary")).await;
@@ -32,6 +34,15 @@ async fn a_secret_in_a_log_an_event_or_an_annotation_is_found() {
         "{found:?}"
     );
     journey.patch(NAME, json!({"metadata": {"annotations": null}})).await.unwrap();
+    assert_eq!(search().await, []);
+    let mut application = crate::bad_input::kind::Kind::Application.placed(&journey);
+    application["spec"]["goal"] = json!("Plan");
+    application["metadata"]["annotations"] = json!({"note": login.password});
+    journey.try_apply(&application).await.unwrap();
+    let found = search().await;
+    assert!(found.iter().any(|leak| leak.to_string().starts_with("the applications")), "{found:?}");
+    application["metadata"]["annotations"] = json!({});
+    journey.try_apply(&application).await.unwrap();
     assert_eq!(search().await, []);
 
     let status = json!({"status": {"next": format!("log in with {}", login.password)}});

@@ -1,5 +1,6 @@
 //! `kill -9` of the operator anywhere, lost replies and throttling: the same end, and nothing twice.
 
+mod application;
 pub mod bench;
 pub mod inventory;
 mod killed;

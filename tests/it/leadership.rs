@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::cutover::Night;
-use crate::journey::PATIENCE;
+use crate::journey::{Journey, PATIENCE, View};
+use crate::traffic::stage::{Stage, full, weight};
 
 /// 15 s without a renewal, and a look each second.
 const TAKEOVER: Duration = Duration::from_secs(20);
@@ -39,24 +40,28 @@ fn acted(log: &str) -> bool {
     log.contains("action=") || log.contains("changing AWS")
 }
 
-impl Night {
-    /// Who holds the Lease, by its name.
-    async fn leader(&self) -> Option<String> {
-        let leases: Api<Lease> = Api::namespaced(self.journey.client.clone(), "slipway-system");
-        let holder = leases.get("slipway").await.unwrap().spec.unwrap().holder_identity?;
-        holder.split_once('_').map(|(pod, _)| pod.to_owned())
-    }
+/// Who holds the Lease, by its name.
+async fn leader(journey: &Journey) -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(journey.client.clone(), "slipway-system");
+    let holder = leases.get("slipway").await.unwrap().spec.unwrap().holder_identity?;
+    holder.split_once('_').map(|(pod, _)| pod.to_owned())
+}
 
-    /// Waits until this pod holds it, and says how long that took.
+/// Waits until this pod holds it, and says how long that took.
+async fn until_leads(journey: &Journey, pod: &str) -> Duration {
+    let begun = Instant::now();
+    journey
+        .eventually(PATIENCE, &format!("{pod} to lead"), || async {
+            let leader = leader(journey).await;
+            if leader.as_deref() == Some(pod) { Ok(()) } else { Err(format!("{leader:?}")) }
+        })
+        .await;
+    begun.elapsed()
+}
+
+impl Night {
     async fn until_leads(&self, pod: &str) -> Duration {
-        let begun = Instant::now();
-        self.journey
-            .eventually(PATIENCE, &format!("{pod} to lead"), || async {
-                let leader = self.leader().await;
-                if leader.as_deref() == Some(pod) { Ok(()) } else { Err(format!("{leader:?}")) }
-            })
-            .await;
-        begun.elapsed()
+        until_leads(&self.journey, pod).await
     }
 
     /// Begins the move, and returns when the operator has told of the fence.
@@ -161,7 +166,7 @@ async fn a_leader_that_slept_changes_nothing_when_it_wakes_and_ends() {
     assert!(!said.contains("changing AWS"), "{said}");
     assert!(!said.lines().any(|line| line.contains("action=") && line.contains("outcome=\"ok\"")), "{said}");
     night.writes().await;
-    assert_eq!(night.leader().await.as_deref(), Some("slipway-1"));
+    assert_eq!(leader(&night.journey).await.as_deref(), Some("slipway-1"));
     let findings = night.proved().await;
     assert_eq!(findings.writer(), Some(Side::Target));
     assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
@@ -225,4 +230,43 @@ async fn a_stop_in_the_midst_of_a_move_hands_it_over_even_if_a_server_hangs() {
     let findings = night.proved().await;
     assert_eq!(findings.moves().len(), 1, "{:?}", findings.moves());
     night.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_operator_goes_on_with_the_traffic_and_one_that_slept_moves_none() {
+    const NAME: &str = "slept-api";
+    let mut stage = Box::pin(Stage::begin_with("leader-traffic", |options| {
+        options.delays.dns_in_sync = options.delays.dns_change;
+    }))
+    .await;
+    stage.journey.lease = 15;
+    let object = stage.quick(NAME, |object| object["spec"]["goal"] = json!("Shift"));
+    stage.journey.start_operator();
+    let second = stage.journey.start_beside("slipway-1", &[]);
+    until_logged(&second, "who leads").await;
+    // Asleep in the midst of it: the records stand, and half of the traffic was asked for.
+    stage.journey.try_apply(&object).await.unwrap();
+    stage.until_of(NAME, "on its way", |view| view.phase() == "Shifting").await;
+    assert!(!acted(&log(&second)), "{}", second.describe());
+    let first = stage.journey.replace_operator(second).unwrap();
+    first.signal(Signal::STOP).unwrap();
+    let took = until_leads(&stage.journey, "slipway-1").await;
+    assert!(took <= TAKEOVER, "{took:?}");
+    let shifted = |view: &View| view.is("Ready", "True", "Shifted") && weight(view) == Some(100);
+    stage.until_of(NAME, "shifted", shifted).await;
+    let (records, calls) = (stage.records_of(&full(NAME)), stage.journey.mutating_calls().len());
+
+    let before = log(&first).len();
+    first.signal(Signal::CONT).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), first.ended()).await.unwrap();
+    assert!(first.describe().contains("exit status: 1"), "{}", first.describe());
+    let said = log(&first).split_off(before);
+    assert!(said.contains("ending at once") && !said.contains("changing AWS"), "{said}");
+    assert_eq!(stage.records_of(&full(NAME)), records);
+    assert_eq!(stage.journey.mutating_calls().len(), calls, "{:?}", stage.journey.mutating_calls());
+    // Each weight was set once: by the one or by the other.
+    let changes = stage.journey.changes();
+    let batches = changes.iter().filter(|change| *change == "route53:ChangeResourceRecordSets").count();
+    assert!((3..=4).contains(&batches), "{changes:?}");
+    stage.journey.end().await;
 }

@@ -11,6 +11,7 @@ mod observe;
 mod pair;
 mod past_the_fence;
 mod permits;
+mod question;
 mod record;
 mod restored;
 mod sequences;

@@ -3,128 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use sandbox::bank::api::Machine;
 use sandbox::bank::journal::{Journal, Ledger};
 use sandbox::bank::visitor::Public;
 use sandbox::bank::{self, Load, Way};
 use sandbox::postgres::connect_local;
-use sandbox::sandbox as stage;
-use sandbox::sandbox::{CLUSTER, Fleets, RECORD, SERVICE};
-use sandbox::world::route53::Routing;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::crash::inventory;
 use crate::journey::{self, View};
+use stage::{NAME, PATIENCE, Stage, weight};
 
-const NAME: &str = "payments-api";
-/// An alias has the load balancer's TTL of a minute, and each step waits for it.
-const PATIENCE: Duration = Duration::from_mins(4);
-
-/// A journey with both fleets.
-struct Stage {
-    journey: journey::Journey,
-    fleets: Fleets,
-}
-
-impl Stage {
-    async fn begin(test: &str) -> Self {
-        let mut journey = journey::Journey::begin(test).await;
-        let sandbox = &journey.sandbox;
-        let fleets = Fleets::start(&sandbox.aws, &sandbox.traffic, &sandbox.environment).await.unwrap();
-        journey.start_operator();
-        Self { journey, fleets }
-    }
-
-    /// A migration of the bank's API, with what `change` makes of it.
-    fn example(&self, change: impl FnOnce(&mut Value)) -> Value {
-        let traffic = &self.journey.sandbox.traffic;
-        let mut object = json!({
-            "apiVersion": "slipway.dev/v1alpha1",
-            "kind": "ApplicationMigration",
-            "metadata": {"name": NAME, "namespace": "default"},
-            "spec": {
-                "goal": "Stage",
-                "environmentSuffix": "dev",
-                "database": {"type": "None"},
-                "source": {
-                    "ipv4Addresses": ["127.0.0.2"],
-                    "healthCheck": {"protocol": "HTTP", "port": traffic.balancer.port(), "path": "/healthz"},
-                },
-                "target": {
-                    "loadBalancerARN": traffic.balancer_arn,
-                    "targetGroupARN": traffic.group_arn,
-                    "ecsService": {"cluster": CLUSTER, "service": SERVICE},
-                },
-                "traffic": {
-                    "route53": {
-                        "zoneID": traffic.zone_id, "name": RECORD, "ttlSeconds": 5, "existingRecord": "Replace",
-                    },
-                    "maxWeight": 100,
-                    "steps": [{"weight": 50, "hold": "1s"}, {"weight": 100, "hold": "1s"}],
-                },
-                "gates": [{"name": "healthy", "interval": "1s", "http": {"side": "Target", "path": "/healthz"}}],
-                "alarms": {"snsTopicARN": "arn:aws:sns:us-east-1:111122223333:alerts-dev"},
-            },
-        });
-        change(&mut object);
-        object
-    }
-
-    fn applications(&self) -> Api<DynamicObject> {
-        stage::applications(self.journey.client.clone(), "default")
-    }
-
-    async fn patch(&self, spec: Value) {
-        let merge = Patch::Merge(json!({"spec": spec}));
-        self.applications().patch(NAME, &PatchParams::default(), &merge).await.unwrap();
-    }
-
-    async fn until(&self, what: &str, reached: impl Fn(&View) -> bool) -> View {
-        self.journey
-            .eventually(PATIENCE, what, || async {
-                let object = self.applications().get(NAME).await.map_err(|error| error.to_string())?;
-                let view = View::of(&object);
-                let traffic = &view.status()["traffic"];
-                let seen =
-                    format!("{}\n  traffic {traffic}\n  gates {}", view.describe(), view.status()["gates"]);
-                if reached(&view) { Ok(view) } else { Err(seen) }
-            })
-            .await
-    }
-
-    /// Type, set identifier and weight of each record that Route 53 has, in order.
-    fn records(&self) -> Vec<(String, Option<String>, String)> {
-        let zone = self.journey.sandbox.traffic.zone_id.clone();
-        self.journey.sandbox.aws.with_world(|world, _| {
-            let sets = world.records(&zone).into_iter();
-            let sets = sets.filter(|set| set.name.trim_end_matches('.').ends_with(RECORD));
-            sets.map(|set| {
-                (set.kind.clone(), set.set_identifier().map(str::to_owned), format!("{:?}", set.routing))
-            })
-            .collect()
-        })
-    }
-
-    /// Of the target's record.
-    fn target_weight(&self) -> Option<u64> {
-        let zone = self.journey.sandbox.traffic.zone_id.clone();
-        self.journey.sandbox.aws.with_world(|world, _| {
-            world.records(&zone).into_iter().find_map(|set| match &set.routing {
-                Routing::Weighted { set_identifier, weight } if set_identifier == "slipway-target" => {
-                    Some(u64::from(*weight))
-                }
-                _ => None,
-            })
-        })
-    }
-}
-
-fn weight(view: &View) -> Option<i64> {
-    view.status()["traffic"]["weight"].as_i64()
-}
+mod deleting;
+mod isolation;
+pub mod stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sick_target_takes_traffic_back_at_once_and_a_deletion_restores_what_stood_there() {

@@ -90,11 +90,13 @@ pub struct MetricGate {
     pub metric_name: String,
     /// Its dimensions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255}))]
+    #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 255 && size(self[k]) >= 1)").message("spec.gates: metric.dimensions must have names and values of 1 to 255 characters"))]
     pub dimensions: BTreeMap<String, String>,
     /// The dimensions of the same metric of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255}))]
+    #[schemars(extend("maxProperties" = 10, "additionalProperties" = {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 255 && size(self[k]) >= 1)").message("spec.gates: metric.sourceDimensions must have names and values of 1 to 255 characters"))]
     pub source_dimensions: Option<BTreeMap<String, String>>,
     /// `Average`, `Sum`, `Maximum`, `Minimum`, `SampleCount`, or a percentile such as `p99`.
     #[schemars(
@@ -138,7 +140,7 @@ pub struct HttpGate {
     /// Which side is asked.
     pub side: GateSide,
     /// Path, and no more.
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^/[!-~]*$"))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = form::PATH))]
     pub path: String,
     /// The status that passes; any other fails. No answer in time is not known.
     #[serde(default = "ok_status")]

@@ -2,7 +2,7 @@
 
 use super::{Decision, Phase, RARELY, SOON, Step, View, ready, stalled, step, walking};
 use crate::api::condition::Reason;
-use crate::application::goal::{DatabaseGoal, SourceGoal};
+use crate::application::goal::{DatabaseGoal, Goal, SourceGoal};
 use crate::application::records::{self, Stands};
 use crate::database::decide::State;
 use crate::database::seen::Known;
@@ -53,6 +53,14 @@ fn uncertain(fault: &Fault) -> Decision {
     }
 }
 
+pub(super) fn no_zone(goal: &Goal) -> Blocked {
+    Blocked::new(
+        Reason::ZoneMissing,
+        format_args!("There is no hosted zone {}", goal.record.zone_id),
+        "Correct spec.traffic.route53.zoneID; it is in the account that this namespace is mapped to",
+    )
+}
+
 /// The first thing that is in the way of staging, or why that can't be told.
 pub(super) fn assess(view: &View) -> Result<Option<Blocked>, Fault> {
     fn found<T>(fact: &Known<Option<T>>) -> Result<Option<&T>, Fault> {
@@ -60,13 +68,7 @@ pub(super) fn assess(view: &View) -> Result<Option<Blocked>, Fault> {
     }
     let (goal, seen) = (view.goal, view.seen);
     let missing = |what: String, remedy: &str| Ok(Some(Blocked::new(Reason::TargetMissing, what, remedy)));
-    let Some(zone) = found(&seen.zone)? else {
-        return Ok(Some(Blocked::new(
-            Reason::ZoneMissing,
-            format_args!("There is no hosted zone {}", goal.record.zone_id),
-            "Correct spec.traffic.route53.zoneID; it is in the account that this namespace is mapped to",
-        )));
-    };
+    let Some(zone) = found(&seen.zone)? else { return Ok(Some(no_zone(goal))) };
     let (name, of_zone) = (goal.record.name.as_str(), zone.name.as_str());
     let is_apex = name == of_zone;
     if !is_apex && !name.strip_suffix(of_zone).is_some_and(|head| head.ends_with('.')) {

@@ -98,12 +98,30 @@ fn gates(spec: &ApplicationMigrationSpec) -> Wrong {
         let lag = gate.database_lag.as_ref();
         let wrong = at_least_a_second(format!("{field}.interval"), &gate.interval)
             .or_else(|| positive(&format!("{field}.databaseLag.max"), &lag?.max))
-            .or_else(|| query(&field, &gate.sql.as_ref()?.query));
+            .or_else(|| query(&field, &gate.sql.as_ref()?.query))
+            .or_else(|| {
+                let metric = gate.metric.as_ref()?;
+                let of_source = metric.source_dimensions.iter().flatten();
+                dimensions(&field, "dimensions", metric.dimensions.iter())
+                    .or_else(|| dimensions(&field, "sourceDimensions", of_source))
+            });
         if wrong.is_some() {
             return wrong;
         }
     }
     None
+}
+
+/// As CloudWatch takes them (API reference, Dimension).
+fn dimensions<'a>(gate: &str, which: &str, mut all: impl Iterator<Item = (&'a String, &'a String)>) -> Wrong {
+    let fits = |text: &String| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    let wrong = all.any(|(name, value)| !fits(name) || name.starts_with(':') || !fits(value));
+    wrong.then(|| {
+        let field = format!("{gate}.metric.{which}");
+        (field, "must have names and values of 1 to 255 printable ASCII characters, and no name that begins with a colon")
+    })
 }
 
 fn query(field: &str, query: &str) -> Wrong {

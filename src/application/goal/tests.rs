@@ -60,7 +60,7 @@ fn the_ceiling_is_a_step_and_falls_with_the_latch_and_the_brake() {
 #[test]
 fn what_admission_refuses_is_refused_here_too() {
     type Bend = fn(&mut Value);
-    let bends: [(&str, Bend); 26] = [
+    let bends: [(&str, Bend); 32] = [
         ("metadata.name", |o| o["metadata"]["name"] = json!("a--b")),
         ("metadata.name", |o| o["metadata"]["name"] = json!("x".repeat(38))),
         ("spec.environmentSuffix", |o| o["spec"]["environmentSuffix"] = json!("Dev")),
@@ -98,6 +98,20 @@ fn what_admission_refuses_is_refused_here_too() {
         ("spec.gates[0]", |o| o["spec"]["gates"][0]["databaseVerified"] = json!({})),
         ("spec.gates[0].interval", |o| o["spec"]["gates"][0]["interval"] = json!("0s")),
         ("spec.gates[1].metric", |o| o["spec"]["gates"][1]["metric"]["threshold"] = json!("5")),
+        ("spec.gates[1].metric.dimensions", |o| {
+            o["spec"]["gates"][1]["metric"]["dimensions"] = json!({"": "x"});
+        }),
+        ("spec.gates[1].metric.dimensions", |o| {
+            o["spec"]["gates"][1]["metric"]["dimensions"] = json!({("k".repeat(256)): "x"});
+        }),
+        ("spec.gates[1].metric.dimensions", |o| {
+            o["spec"]["gates"][1]["metric"]["dimensions"] = json!({":a": "x"});
+        }),
+        ("spec.gates[1].metric.sourceDimensions", |o| {
+            o["spec"]["gates"][1]["metric"]["sourceDimensions"] = json!({"LoadBalancer": ""});
+        }),
+        ("spec.gates[2].http.path", |o| o["spec"]["gates"][2]["http"]["path"] = json!("/login#top")),
+        ("spec.gates[2].http.path", |o| o["spec"]["gates"][2]["http"]["path"] = json!("/<login>")),
         ("spec.gates[3].databaseLag.max", |o| o["spec"]["gates"][3]["databaseLag"]["max"] = json!("0s")),
     ];
     for (field, bend) in bends {

@@ -30,6 +30,29 @@ fn a_new_measurement_is_no_news_and_a_new_verdict_is() {
     assert!(is_news(&before, &after));
 }
 
+/// A gate whose metric may not be read is waited for, and each refusal has an id of its own.
+#[test]
+fn another_request_id_is_no_news_wherever_it_stands() {
+    let mut world = World::at(10);
+    world.walk();
+    let refused = |id: &str, end: &str| {
+        format!("waiting for gate errors: GetMetricData x: AccessDenied (client error, request {id}{end}")
+    };
+    let with = |next: String, reason: String| {
+        let mut status = world.status.clone();
+        status.next = Some(next);
+        status.rollback.get_or_insert_default().reason = Some(reason);
+        status
+    };
+    for end in ["): allow it, then weight 50", "): allow it (request it), request y)", ""] {
+        let (first, second) = (refused("1-a", end), refused("2-b", end));
+        assert!(!is_news(&with(first.clone(), second.clone()), &with(second, first)), "{end}");
+    }
+    let (denied, gone) = (refused("1-a", "): allow it"), refused("1-a", "): it is not there"));
+    assert!(is_news(&with(denied.clone(), String::new()), &with(gone, String::new())));
+    assert!(is_news(&with(denied.clone(), denied.clone()), &with(denied, String::new())));
+}
+
 #[test]
 fn the_status_says_how_both_sides_and_the_gates_stand() {
     let mut world = World::at(10).bend(|w| w.spec["traffic"]["maxWeight"] = json!(10));

@@ -1,5 +1,7 @@
 //! The same for `ApplicationMigration`.
 
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::{Case, remove};
@@ -156,4 +158,74 @@ fn of_gates() -> Vec<Case> {
             Some("sql.query is one query that begins with SELECT"),
         ),
     ]
+}
+
+/// Rules that look at what was before. What stands in Route 53, and what the writer's proof rests on, does not change under it.
+pub(super) async fn transitions(api: &Api<DynamicObject>, wrong: &mut Vec<String>) {
+    let name = "payments-api";
+    let object: DynamicObject = serde_json::from_value(example()).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+    let params = PatchParams::default();
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let mut expect = async |what: &str, spec: &Value, words: Option<&str>| {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let verdict = api.patch(name, &dry, &patch).await.map(|_| ()).map_err(|error| error.to_string());
+        match (&verdict, words) {
+            (Ok(()), None) => {}
+            (Err(message), Some(words)) if message.contains(words) => {}
+            _ => wrong.push(format!("{what} {spec}: {verdict:?}, expected {words:?}")),
+        }
+    };
+    let balancer = "arn:aws:elasticloadbalancing:us-east-1:111122223333:loadbalancer/app/other/1";
+    let group = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/other/1";
+    let fixed = [
+        json!({"target": {"loadBalancerARN": balancer}}),
+        json!({"target": {"targetGroupARN": group}}),
+        json!({"target": {"ecsService": {"cluster": "other"}}}),
+        json!({"target": {"ecsService": {"service": "other"}}}),
+        json!({"database": {"migrationRef": {"name": "other"}}}),
+        json!({"database": {"type": "Shared", "migrationRef": null}, "gates": null}),
+        json!({"traffic": {"route53": {"zoneID": "Z0OTHER"}}}),
+        json!({"traffic": {"route53": {"name": "other.bank.example"}}}),
+        json!({"source": {"ipv4Addresses": null, "hostname": "old.bank.example"}}),
+    ];
+    let free = [
+        json!({"goal": "Stage"}),
+        json!({"goal": "Finish"}),
+        json!({"attempt": 7}),
+        json!({"attempt": 1}),
+        json!({"abortAttempt": 1}),
+        json!({"suspend": true}),
+        json!({"source": {"ipv4Addresses": ["203.0.113.12"]}}),
+        json!({"source": {"healthCheck": {"protocol": "HTTP", "port": 80, "path": "/"}}}),
+        json!({"traffic": {"route53": {"ttlSeconds": 10, "existingRecord": "Refuse"}}}),
+        json!({"traffic": {"maxWeight": 0}}),
+        json!({"traffic": {"steps": [{"weight": 100, "hold": "1m"}], "onFailure": "Hold"}}),
+        json!({"gates": null}),
+        json!({"alarms": null}),
+        json!({"deletionPolicy": "Retain"}),
+    ];
+    let suffix = json!({"environmentSuffix": "prod"});
+    for change in fixed.iter().chain(&free) {
+        expect("while nothing is made", change, None).await;
+    }
+    expect("while nothing is made", &json!({"goal": "Plan"}), None).await;
+    expect("at any time", &suffix, Some("environmentSuffix is immutable")).await;
+    let status = |status: Value| Patch::Merge(json!({ "status": status }));
+    let staged = status(json!({"provisionedAt": "2026-11-23T12:00:00Z"}));
+    api.patch_status(name, &params, &staged).await.unwrap();
+    for change in &fixed {
+        expect("once something is staged", change, Some("cannot change once something was staged")).await;
+    }
+    for change in &free {
+        expect("once something is staged", change, None).await;
+    }
+    expect("staged", &json!({"goal": "Plan"}), Some("spec.goal: cannot return to Plan")).await;
+    let ended = status(json!({"pointOfNoReturnAt": "2026-11-23T13:00:00Z"}));
+    api.patch_status(name, &params, &ended).await.unwrap();
+    expect("after the way back was removed", &json!({"goal": "Stage"}), Some("only Finish is possible"))
+        .await;
+    expect("after the way back was removed", &json!({"goal": "Finish"}), None).await;
+    // The goal as it is may stay, whatever it is: nobody is kept from changing something else.
+    expect("after the way back was removed", &json!({"suspend": true}), None).await;
 }

@@ -1,9 +1,9 @@
 //! Bad resources from the CRD's own schema: for each field everything that a careless hand could write there.
 
-use kube::CustomResourceExt;
 use sandbox::dice::Dice;
 use serde_json::{Map, Value, json};
-use slipway::api::database::DatabaseMigration;
+
+use super::kind::Kind;
 
 /// One resource, and where it differs from a good one.
 #[derive(Clone, Debug)]
@@ -16,57 +16,15 @@ pub struct Bent {
     pub object: Value,
 }
 
-/// Good resources that between them have every field: what excludes each other is in one or in another.
-pub fn good(example: &Value) -> [Value; 3] {
-    let mut one = example.clone();
-    let spec = &mut one["spec"];
-    spec["attempt"] = json!(2);
-    spec["abortAttempt"] = json!(1);
-    spec["suspend"] = json!(false);
-    spec["deletionPolicy"] = json!("Delete");
-    spec["source"]["tls"]["mode"] = json!("VerifyFull");
-    spec["target"]["tls"]["mode"] = json!("VerifyCA");
-    spec["tables"] = json!({"include": [{"schema": "public", "name": "*"}], "exclude": [{"schema": "public", "name": "x"}]});
-    let managed = &mut spec["replication"]["instance"]["managed"];
-    managed["multiAZ"] = json!(true);
-    managed["engineVersion"] = json!("3.5.4");
-    managed["kmsKeyARN"] = json!("arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d");
-    spec["replication"]["tuning"] = json!({"parallelTables": 8, "commitRate": 10_000, "maxLOBKiB": 32});
-    spec["replication"]["slot"] = json!({"warnRetainedGiB": 20});
-    spec["verification"] =
-        json!({"invariants": [{"name": "money", "sql": "SELECT sum(balance) FROM accounts"}]});
-    spec["cutover"] = json!({
-        "maxLag": "5s", "maxWriteOutage": "60s", "connection": {"multiHost": {}},
-        "notBefore": "2026-12-01T01:00:00Z", "notAfter": "2026-12-01T02:00:00Z",
-    });
-    spec["rollback"] = json!({"minSoak": "72h"});
-    let mut other = one.clone();
-    let spec = &mut other["spec"];
-    spec["target"]["endpoint"] = json!({"host": "rds.bank.example", "port": 5432});
-    remove(&mut other, "spec.target.rdsInstanceIdentifier");
-    let spec = &mut other["spec"];
-    spec["replication"]["instance"] = json!({"arn": "arn:aws:dms:us-east-1:111122223333:rep:ABC"});
-    let secret = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf";
-    spec["cutover"]["connection"] = json!({"secret": {"secretARN": secret}});
-    let mut third = other.clone();
-    let spec = &mut third["spec"];
-    // A CNAME carries no port.
-    spec["target"]["endpoint"]["port"] = spec["source"]["endpoint"]["port"].clone();
-    let record = json!({"zoneID": "Z0A1B2C3", "name": "db.bank.example", "ttlSeconds": 5});
-    spec["cutover"]["connection"] = json!({"record": record});
-    [one, other, third]
-}
-
 /// Each field bent in each way, then pairs of them at random: the same ones for the same seed.
-pub fn all(example: &Value, pairs: usize, seed: u64) -> Vec<Bent> {
-    let crd = json!(DatabaseMigration::crd());
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+pub fn all(kind: Kind, example: &Value, pairs: usize, seed: u64) -> Vec<Bent> {
+    let schema = kind.schema();
     let mut bent = Vec::new();
-    for base in good(example) {
+    for base in kind.good(example) {
         let before: Vec<(String, String)> =
             bent.iter().map(|bent: &Bent| (bent.fields[0].clone(), bent.how.clone())).collect();
         let mut found = Vec::new();
-        walk(schema, &base, "spec", &mut found);
+        walk(&schema, &base, "spec", &mut found);
         for (field, how, change) in found {
             if before.iter().any(|(f, h)| *f == field && *h == how) {
                 continue;
@@ -138,6 +96,9 @@ fn walk(schema: &Value, good: &Value, field: &str, found: &mut Vec<(String, Stri
             let mut more = value.clone();
             more["surprise"] = json!("x");
             bend("an unknown field", more);
+            if schema["additionalProperties"].is_object() {
+                maps(schema, value, &mut bend);
+            }
         }
         Value::Null => {}
     }
@@ -146,7 +107,36 @@ fn walk(schema: &Value, good: &Value, field: &str, found: &mut Vec<(String, Stri
         walk(property, good, &format!("{field}.{name}"), found);
     }
     if schema["items"].is_object() {
-        walk(&schema["items"], good, &format!("{field}[0]"), found);
+        // Entries that are objects may each have other fields than the first.
+        let entries = value
+            .as_array()
+            .map_or(0, |items| if items.iter().all(Value::is_object) { items.len() } else { 1 });
+        for index in 0..entries.max(1) {
+            walk(&schema["items"], good, &format!("{field}[{index}]"), found);
+        }
+    }
+}
+
+/// A map whose keys are anybody's.
+fn maps(schema: &Value, good: &Value, bend: &mut impl FnMut(&str, Value)) {
+    for (how, key, value) in [
+        ("an empty key", "", json!("x")),
+        ("a huge key", &*"k".repeat(20_000), json!("x")),
+        ("a key with a line break", "a\nb", json!("x")),
+        ("a key beyond ASCII", "naïve-🙂", json!("x")),
+        ("an empty value", "x", json!("")),
+        ("a value that is a number", "x", json!(7)),
+        ("a value that is null", "x", Value::Null),
+        ("a huge value", "x", json!("v".repeat(20_000))),
+        ("a value with NUL", "x", json!("a\0b")),
+    ] {
+        let mut more = good.clone();
+        more[key] = value;
+        bend(how, more);
+    }
+    if let Some(most) = schema["maxProperties"].as_u64() {
+        let many: Map<String, Value> = (0..=most).map(|number| (format!("k{number}"), json!("x"))).collect();
+        bend("one entry too many", Value::Object(many));
     }
 }
 
@@ -245,12 +235,12 @@ fn pointer(field: &str) -> String {
     format!("/{}", field.replace('[', ".").replace(']', "").replace('.', "/"))
 }
 
-fn get<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+pub fn get<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
     object.pointer(&pointer(field))
 }
 
 /// Sets a field where its parent is there; where another change took that away, there is nothing to set.
-fn put(object: &mut Value, field: &str, value: Value) {
+pub fn put(object: &mut Value, field: &str, value: Value) {
     let pointer = pointer(field);
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     match object.pointer_mut(parent) {
@@ -266,7 +256,7 @@ fn put(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-fn remove(object: &mut Value, field: &str) {
+pub fn remove(object: &mut Value, field: &str) {
     let pointer = pointer(field);
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     match object.pointer_mut(parent) {

@@ -1,4 +1,4 @@
-//! More than a thousand resources made from the schema, before the real API server; what it lets pass, before the
+//! More than a thousand resources of each kind made from the schema, before the real API server; what it lets pass, before the
 //! operator.
 
 use std::time::Duration;
@@ -7,6 +7,7 @@ use sandbox::dice::Dice;
 use serde_json::{Value, json};
 
 use super::generate::{self, Bent};
+use super::kind::Kind;
 use super::{admission, names_one, nothing_was_touched, renamed, submit, told};
 use crate::journey::Journey;
 
@@ -23,18 +24,26 @@ const UNMAPPED: &str = "unmapped";
 const BARE: &str = "bare";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_made_from_the_schema_is_refused_or_told_of_and_nothing_is_touched() {
-    let mut journey = Box::pin(Journey::begin_with("generated", |options| {
+async fn a_database_made_from_the_schema_is_refused_or_told_of_and_nothing_is_touched() {
+    Box::pin(all_of(Kind::Database, "generated")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_made_from_the_schema_is_refused_or_told_of_and_nothing_is_touched() {
+    Box::pin(all_of(Kind::Application, "generated-application")).await;
+}
+
+async fn all_of(kind: Kind, test: &str) {
+    let mut journey = Box::pin(Journey::begin_with(test, |options| {
         options.namespaces = [UNMAPPED, BARE].map(ToOwned::to_owned).to_vec();
         options.namespaces.push("default".to_owned());
     }))
     .await;
     let pairs = std::env::var(PAIRS).map_or(400, |text| text.parse().unwrap());
-    let example = journey.example(|_| {});
-    let bent = generate::all(&example, pairs, SEED);
+    let bent = generate::all(kind, &kind.placed(&journey), pairs, SEED);
     assert!(bent.len() >= 1_000, "{}", bent.len());
 
-    let verdicts = admission(&journey.client, bent.iter().map(|bent| &bent.object)).await;
+    let verdicts = admission(&journey.client, kind, bent.iter().map(|bent| &bent.object)).await;
     let mut passed: Vec<&Bent> = Vec::new();
     let mut refused = 0;
     let mut wrong = Vec::new();
@@ -64,13 +73,15 @@ async fn what_is_made_from_the_schema_is_refused_or_told_of_and_nothing_is_touch
         for (number, bent) in chosen.iter().enumerate() {
             let name = format!("g{number}");
             let object: Value = renamed(&bent.object, &name, namespace);
-            submit(&journey.client, object, false).await.unwrap_or_else(|why| panic!("{}: {why}", bent.how));
+            submit(&journey.client, kind, object, false)
+                .await
+                .unwrap_or_else(|why| panic!("{}: {why}", bent.how));
             names[place].push(name);
         }
     }
     journey.start_operator();
     for (place, (namespace, chosen)) in [(UNMAPPED, &passed), (BARE, &sample)].into_iter().enumerate() {
-        let views = Box::pin(told(&journey, namespace, &names[place])).await;
+        let views = Box::pin(told(&journey, kind, namespace, &names[place])).await;
         for (view, bent) in views.iter().zip(chosen.iter()) {
             let (status, reason, message) = view.condition("Stalled").unwrap_or_default();
             let said = match reason {

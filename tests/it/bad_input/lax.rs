@@ -4,19 +4,23 @@ use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use sandbox::bank::probe::Side;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{generate, renamed, submit};
+use super::kind::Kind;
+use super::{renamed, submit};
 use crate::cutover::Night;
 use crate::journey::{Journey, NAME, PATIENCE, View, spec};
+use crate::traffic::stage::Stage;
 
-const CRD: &str = "databasemigrations.slipway.dev";
-
-/// Takes all rules from the CRD, and waits until the API server goes by that.
-async fn loosen(journey: &Journey) {
+/// Takes all rules from a CRD, and waits until the API server goes by that.
+async fn loosen(journey: &Journey, kind: Kind) {
+    let (crd, word) = match kind {
+        Kind::Database => ("databasemigrations.slipway.dev", "DatabaseMigration"),
+        Kind::Application => ("applicationmigrations.slipway.dev", "ApplicationMigration"),
+    };
     let api = Api::<
         k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     >::all(journey.client.clone());
@@ -28,13 +32,14 @@ async fn loosen(journey: &Journey) {
     // Selectable fields must be in the schema.
     let fields = json!([{"op": "remove", "path": "/spec/versions/0/selectableFields"}]);
     let fields: Patch<()> = Patch::Json(serde_json::from_value(fields).unwrap());
-    api.patch(CRD, &PatchParams::default(), &fields).await.unwrap();
-    api.patch(CRD, &PatchParams::default(), &patch).await.unwrap();
+    api.patch(crd, &PatchParams::default(), &fields).await.unwrap();
+    api.patch(crd, &PatchParams::default(), &patch).await.unwrap();
     journey
         .eventually(PATIENCE, "a CRD without rules", || async {
             submit(
                 &journey.client,
-                json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "DatabaseMigration",
+                kind,
+                json!({"apiVersion": "slipway.dev/v1alpha1", "kind": word,
                 "metadata": {"name": "probe"}, "spec": 5}),
                 true,
             )
@@ -97,32 +102,8 @@ fn readable() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready() {
-    let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
-    let mut journey = Box::pin(Journey::begin_with("lax", traced)).await;
-    loosen(&journey).await;
-    let good = generate::good(&journey.example(|_| {}))[0].clone();
-    for (name, spec) in unreadable() {
-        let mut object = renamed(&good, &format!("u-{name}"), "default");
-        object["spec"] = spec;
-        submit(&journey.client, object, false).await.unwrap();
-    }
-    for (name, bend, _) in readable() {
-        let mut object = renamed(&good, name, "default");
-        super::written::merge(&mut object["spec"], &bend);
-        submit(&journey.client, object, false).await.unwrap();
-    }
-    journey.retry = Duration::from_mins(1);
-    journey.start_operator();
-    Box::pin(journey.apply(|_| {})).await;
-    journey.until_replicating(NAME).await;
-
-    for (name, _, field) in readable() {
-        let view = journey.until(name, "InvalidSpec", |view| view.is("Stalled", "True", "InvalidSpec")).await;
-        assert!(view.message("Stalled").contains(field), "{name}: {}", view.describe());
-        assert!(!view.is_held(), "{}", view.describe());
-    }
+/// Each that can't be read is told of once, and not again until it changes.
+async fn told_once_each(journey: &Journey) {
     journey
         .eventually(PATIENCE, "an event of each that can't be read", || async {
             let events = Api::<Event>::all(journey.client.clone());
@@ -139,7 +120,6 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
             Ok(())
         })
         .await;
-    // Once each, and not again until they change.
     let log = || std::fs::read_to_string(journey.operator().unwrap().log()).unwrap();
     let count = |log: &str| log.matches("does not fit its CRD").count();
     let before = count(&log());
@@ -147,6 +127,35 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
     assert_eq!(count(&log()), before, "a loop over what can't be read");
     assert!(before < 3 * unreadable().len(), "{before} lines of {} resources", unreadable().len());
     assert!(!log().contains("panicked"), "{}", log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready() {
+    let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
+    let mut journey = Box::pin(Journey::begin_with("lax", traced)).await;
+    loosen(&journey, Kind::Database).await;
+    let good = Kind::Database.good(&journey.example(|_| {}))[0].clone();
+    for (name, spec) in unreadable() {
+        let mut object = renamed(&good, &format!("u-{name}"), "default");
+        object["spec"] = spec;
+        submit(&journey.client, Kind::Database, object, false).await.unwrap();
+    }
+    for (name, bend, _) in readable() {
+        let mut object = renamed(&good, name, "default");
+        super::written::merge(&mut object["spec"], &bend);
+        submit(&journey.client, Kind::Database, object, false).await.unwrap();
+    }
+    journey.retry = Duration::from_mins(1);
+    journey.start_operator();
+    Box::pin(journey.apply(|_| {})).await;
+    journey.until_replicating(NAME).await;
+
+    for (name, _, field) in readable() {
+        let view = journey.until(name, "InvalidSpec", |view| view.is("Stalled", "True", "InvalidSpec")).await;
+        assert!(view.message("Stalled").contains(field), "{name}: {}", view.describe());
+        assert!(!view.is_held(), "{}", view.describe());
+    }
+    told_once_each(&journey).await;
     // They can be taken away, or mended, at any time.
     for (name, _) in unreadable() {
         journey.delete(&format!("u-{name}")).await;
@@ -166,6 +175,85 @@ async fn past_a_lax_crd_the_malformed_are_told_of_and_the_healthy_reaches_ready(
     journey.end().await;
 }
 
+/// Bends of a good application that can be read, past every rule, and what the operator says of them.
+fn readable_applications() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        (
+            "r-address",
+            json!({"source": {"ipv4Addresses": ["169.254.169.254"]}}),
+            "spec.source.ipv4Addresses[0]",
+        ),
+        (
+            "r-path",
+            json!({"source": {"healthCheck": {"path": "http://169.254.169.254/"}}}),
+            "healthCheck.path",
+        ),
+        ("r-both", json!({"source": {"hostname": "old.bank.example"}}), "spec.source"),
+        ("r-suffix", json!({"environmentSuffix": "../x"}), "spec.environmentSuffix"),
+        ("r-weight", json!({"traffic": {"maxWeight": 101}}), "spec.traffic.maxWeight"),
+        ("r-steps", json!({"traffic": {"steps": []}}), "spec.traffic.steps"),
+        (
+            "r-wildcard",
+            json!({"traffic": {"route53": {"name": "*.bank.example"}}}),
+            "spec.traffic.route53.name",
+        ),
+        (
+            "r-ttl",
+            json!({"traffic": {"route53": {"ttlSeconds": 2_000_000}}}),
+            "spec.traffic.route53.ttlSeconds",
+        ),
+        (
+            "r-gates",
+            json!({"gates": [{"name": "q", "sql": {"query": "DROP TABLE x", "expect": ""}}],
+            "traffic": {"steps": [{"weight": 100, "hold": "1s"}]}}),
+            "spec.gates[0].sql.query",
+        ),
+        (
+            "r-ref",
+            json!({"database": {"migrationRef": {"name": "../../x"}}}),
+            "spec.database.migrationRef.name",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_a_lax_crd_malformed_applications_are_told_of_and_the_healthy_one_is_shifted() {
+    const HEALTHY: &str = "healthy";
+    let mut stage = Box::pin(Stage::begin_with("lax-application", |options| {
+        options.operator_log = Some("trace".to_owned());
+        options.delays.dns_in_sync = options.delays.dns_change;
+    }))
+    .await;
+    loosen(&stage.journey, Kind::Application).await;
+    let good = Kind::Application.good(&Kind::Application.placed(&stage.journey))[0].clone();
+    for (name, spec) in unreadable() {
+        let mut object = renamed(&good, &format!("u-{name}"), "default");
+        object["spec"] = spec;
+        submit(&stage.journey.client, Kind::Application, object, false).await.unwrap();
+    }
+    for (name, bend, _) in readable_applications() {
+        let mut object = renamed(&good, name, "default");
+        super::written::merge(&mut object["spec"], &bend);
+        submit(&stage.journey.client, Kind::Application, object, false).await.unwrap();
+    }
+    stage.journey.retry = Duration::from_mins(1);
+    stage.journey.start_operator();
+    let healthy = stage.quick(HEALTHY, |object| object["spec"]["goal"] = json!("Shift"));
+    stage.journey.try_apply(&healthy).await.unwrap();
+    stage.until_of(HEALTHY, "shifted", |view| view.is("Ready", "True", "Shifted")).await;
+    for (name, _, field) in readable_applications() {
+        let view =
+            stage.until_of(name, "InvalidSpec", |view| view.is("Stalled", "True", "InvalidSpec")).await;
+        assert!(view.message("Stalled").contains(field), "{name}: {}", view.describe());
+        assert!(!view.is_held(), "{}", view.describe());
+    }
+    told_once_each(&stage.journey).await;
+    for (name, _) in unreadable() {
+        stage.applications().delete(&format!("u-{name}"), &DeleteParams::default()).await.unwrap();
+    }
+    stage.journey.end().await;
+}
+
 /// Spoilt while nobody can write: the move ends by what it began with, and the source takes writes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
@@ -173,7 +261,7 @@ async fn a_spec_that_is_spoilt_in_the_fence_does_not_keep_the_source_closed() {
         object["spec"]["cutover"]["maxWriteOutage"] = json!("5s");
     }))
     .await;
-    loosen(&night.journey).await;
+    loosen(&night.journey, Kind::Database).await;
     let held = night.held_in_the_fence().await;
     let host = |host: &str| spec(json!({"source": {"endpoint": {"host": host}}}));
     night.journey.patch(NAME, host("169.254.169.254")).await.unwrap();

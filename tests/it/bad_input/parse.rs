@@ -2,61 +2,58 @@
 
 use sandbox::dice::Dice;
 use serde_json::{Value, json};
-use slipway::api::database::DatabaseMigration;
-use slipway::database::goal::Goal;
 
 use super::generate;
+use super::kind::Kind;
 
 const CASES: usize = 10_000;
 
-/// Judges a resource. `None` if it can't even be read.
-fn judge(object: &Value) -> Option<Result<Goal, String>> {
-    let object: DatabaseMigration = serde_json::from_value(object.clone()).ok()?;
-    Some(Goal::parse(&object).map_err(|blocked| blocked.message))
-}
-
 #[test]
 fn no_spec_makes_the_parser_panic_and_each_refusal_names_the_field_and_the_remedy() {
-    let example = super::example();
-    for good in generate::good(&example) {
-        let judged = judge(&good).expect("it can be read");
-        assert!(judged.is_ok(), "{judged:?}");
-    }
-    let bent = generate::all(&example, CASES, 1);
-    let (mut unreadable, mut refused, mut taken) = (0, 0, 0);
-    for bent in &bent {
-        match judge(&bent.object) {
-            None => unreadable += 1,
-            Some(Ok(_)) => taken += 1,
-            Some(Err(message)) => {
-                refused += 1;
-                assert!(
-                    super::names_one(&message, &bent.fields),
-                    "{:?} {}: {message}",
-                    bent.fields,
-                    bent.how
-                );
-                assert!(message.ends_with(". Correct the field and apply the resource again"), "{message}");
-                assert!(message.len() < 1_000, "{message}");
+    for kind in Kind::BOTH {
+        let example = kind.example();
+        for good in kind.good(&example) {
+            assert_eq!(kind.judge(&good), Some(Ok(())), "{kind:?}");
+        }
+        let bent = generate::all(kind, &example, CASES, 1);
+        let (mut unreadable, mut refused, mut taken, mut wrong) = (0, 0, 0, Vec::new());
+        for bent in &bent {
+            match kind.judge(&bent.object) {
+                None => unreadable += 1,
+                Some(Ok(())) => taken += 1,
+                Some(Err(message)) => {
+                    refused += 1;
+                    let named = super::names_one(&message, &bent.fields);
+                    let remedy = message.ends_with(". Correct the field and apply the resource again");
+                    if !named || !remedy || message.len() >= 1_000 {
+                        wrong.push(format!("{:?} {}: {message:.1000}", bent.fields, bent.how));
+                    }
+                }
             }
         }
+        assert!(wrong.is_empty(), "{} are told badly of: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+        println!(
+            "{kind:?}: {} resources: {unreadable} can't be read, {refused} refused, {taken} taken",
+            bent.len()
+        );
+        assert!(bent.len() >= CASES && refused > 1_000 && taken > 100);
     }
-    println!("{} resources: {unreadable} can't be read, {refused} refused, {taken} taken", bent.len());
-    assert!(bent.len() >= CASES && refused > 1_000 && taken > 100);
 }
 
 /// Bytes and words at random places, whatever comes of it.
 #[test]
 fn nonsense_anywhere_in_a_spec_is_read_or_refused() {
-    let mut dice = Dice::new(2);
-    let good = generate::good(&super::example());
-    for _ in 0..CASES {
-        let mut object = dice.one_of(&good).clone();
-        for _ in 0..=dice.below(4) {
-            scramble(&mut object["spec"], &mut dice);
+    for kind in Kind::BOTH {
+        let mut dice = Dice::new(2);
+        let good = kind.good(&kind.example());
+        for _ in 0..CASES {
+            let mut object = dice.one_of(&good).clone();
+            for _ in 0..=dice.below(4) {
+                scramble(&mut object["spec"], &mut dice);
+            }
+            // That it comes back is what is asked.
+            let _ = kind.judge(&object);
         }
-        // That it comes back is what is asked.
-        let _ = judge(&object);
     }
 }
 

@@ -1,15 +1,16 @@
-//! The table of bad resources that people thought of: `written.yaml`.
+//! The tables of bad resources that people thought of: `written.yaml` and `application.yaml`.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{admission, generate, nothing_was_touched, renamed, submit, told};
-use crate::journey::Journey;
+use super::kind::Kind;
+use super::{admission, nothing_was_touched, renamed, submit, told};
+use crate::journey::{Journey, View};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -40,8 +41,12 @@ enum By {
     Nobody,
 }
 
-fn table() -> Vec<Written> {
-    let mut entries: Vec<Written> = serde_saphyr::from_str(include_str!("written.yaml")).unwrap();
+fn table(kind: Kind) -> Vec<Written> {
+    let text = match kind {
+        Kind::Database => include_str!("written.yaml"),
+        Kind::Application => include_str!("application.yaml"),
+    };
+    let mut entries: Vec<Written> = serde_saphyr::from_str(text).unwrap();
     for entry in &mut entries {
         repeat(&mut entry.patch);
         repeat(&mut entry.secrets);
@@ -80,11 +85,25 @@ pub fn merge(into: &mut Value, change: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
+    let journey = Box::pin(all_of(Kind::Database, "written", 100)).await;
+    let secrets = Api::<Secret>::namespaced(journey.client.clone(), "default");
+    secrets.delete("s-huge", &DeleteParams::default()).await.unwrap();
+    journey.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_thought_of_applications_is_refused_with_the_words_of_the_table() {
+    let journey = Box::pin(all_of(Kind::Application, "written-application", 80)).await;
+    journey.end().await;
+}
+
+/// Goes through the table of a kind, which has at least so many entries.
+async fn all_of(kind: Kind, test: &str, least: usize) -> Journey {
     let traced = |options: &mut sandbox::sandbox::Options| options.operator_log = Some("trace".to_owned());
-    let mut journey = Box::pin(Journey::begin_with("written", traced)).await;
-    let good = generate::good(&journey.example(|_| {}));
-    let entries = table();
-    assert!(entries.len() >= 100, "{}", entries.len());
+    let mut journey = Box::pin(Journey::begin_with(test, traced)).await;
+    let good = kind.good(&kind.placed(&journey));
+    let entries = table(kind);
+    assert!(entries.len() >= least, "{}", entries.len());
     let objects: Vec<Value> = entries
         .iter()
         .map(|entry| {
@@ -93,7 +112,7 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
             object
         })
         .collect();
-    let verdicts = admission(&journey.client, &objects).await;
+    let verdicts = admission(&journey.client, kind, &objects).await;
     let mut wrong = Vec::new();
     for (entry, verdict) in entries.iter().zip(&verdicts) {
         let as_expected = match (verdict, entry.by) {
@@ -130,15 +149,22 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
         let mut object = renamed(object, &name, "default");
         // One RDS instance and one bank would do for one migration; these never come so far.
         object["spec"]["environmentSuffix"] = json!("bad");
-        submit(&journey.client, object, false).await.unwrap();
+        submit(&journey.client, kind, object, false).await.unwrap();
         names.push(name);
         told_of.push(entry);
     }
     journey.start_operator();
     let mut wrong = Vec::new();
+    let api = kind.api(journey.client.clone(), "default");
     for (name, entry) in names.iter().zip(&told_of) {
-        let stalled = |view: &crate::journey::View| view.is_current() && !view.message("Stalled").is_empty();
-        let view = journey.until(name, &entry.what, stalled).await;
+        let view = journey
+            .eventually(crate::journey::PATIENCE, &entry.what, || async {
+                let object = api.get(name).await.map_err(|error| error.to_string())?;
+                let view = View::of(&object);
+                let stalled = view.is_current() && !view.message("Stalled").is_empty();
+                if stalled { Ok(view) } else { Err(view.describe()) }
+            })
+            .await;
         let message = view.message("Stalled");
         if !entry.says.iter().all(|words| message.contains(words)) || !message.contains(". ") {
             wrong.push(format!("{}: expected {:?}\n{}", entry.what, entry.says, view.describe()));
@@ -146,16 +172,17 @@ async fn what_people_thought_of_is_refused_with_the_words_of_the_table() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     nothing_was_touched(&journey).await;
-    let _ = told(&journey, "default", &names).await;
+    let _ = told(&journey, kind, "default", &names).await;
 
     // Deleted with a spec that is still wrong: nothing was made, so nothing holds them.
     for name in &names {
-        journey.delete(name).await;
+        api.delete(name, &DeleteParams::default()).await.unwrap();
     }
-    for name in &names {
-        journey.until_gone(name).await;
-    }
-    let secrets = Api::<Secret>::namespaced(journey.client.clone(), "default");
-    secrets.delete("s-huge", &DeleteParams::default()).await.unwrap();
-    journey.end().await;
+    journey
+        .eventually(crate::journey::PATIENCE, "all of them to be gone", || async {
+            let left = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            if left.items.is_empty() { Ok(()) } else { Err(format!("{} are left", left.items.len())) }
+        })
+        .await;
+    journey
 }

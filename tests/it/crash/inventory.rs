@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sandbox::serve::Server;
 use sandbox::world::cloudwatch::{self, AlarmPage, DescribeAlarms};
 use sandbox::world::dms::{self, Describe, DescribeReplicationTasks, ListTagsForResource, Page};
+use sandbox::world::route53::RecordSet;
 use sandbox::world::{Call, Reply, World};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,6 +35,18 @@ struct Thing {
 /// All of it.
 pub fn take(aws: &Server) -> Inventory {
     aws.with_world(|world, now| Inventory { things: things(world, now) })
+}
+
+/// The records of a zone, with a word in the place of this uid. They carry no tags: a marker stands beside ours.
+pub fn records(aws: &Server, zone: &str, uid: &str) -> Lines {
+    let sets = aws.with_world(|world, _| world.records(zone));
+    let line = |set: &RecordSet| {
+        let RecordSet { name, kind, routing, answer, health_check } = set;
+        format!("{name} {kind} {routing:?} {answer:?} {health_check:?}").replace(uid, "<uid>")
+    };
+    let lines: Lines = sets.iter().map(line).collect();
+    assert_eq!(lines.len(), sets.len(), "a record is there twice: {sets:#?}");
+    lines
 }
 
 impl Inventory {
@@ -149,6 +162,17 @@ fn things(world: &mut World, now: Timestamp) -> Vec<Thing> {
         if let dms::Reply::Tags(tags) = dms(dms::Call::ListTagsForResource(list)) {
             thing.tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
         }
+    }
+    if let Ok(Reply::CloudWatch(cloudwatch::Reply::Dashboards(dashboards))) =
+        world.call(Call::CloudWatch(cloudwatch::Call::ListDashboards), now)
+    {
+        found.extend(dashboards.into_iter().map(|dashboard| Thing {
+            kind: "dashboard",
+            name: dashboard.name,
+            arn: dashboard.arn,
+            view: json!(dashboard.body),
+            tags: dashboard.tags,
+        }));
     }
     let asked = DescribeAlarms::default();
     let alarms = cloudwatch::Call::DescribeAlarms(asked);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::EVERY;
 use super::bench::{Bench, replicates};
-use super::points::{Point, Work, arm, dead_or};
-use crate::journey::{NAME, View};
+use super::points::{Point, Subject, Work, arm, dead_or};
+use crate::journey::{Journey, NAME, View};
 
 /// One way of the migration: to Ready, or to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ async fn pass(bench: &mut Bench, way: Way, point: Option<Point>, view: Option<Vi
     };
     bench.new_operator().await;
     if let Some(point) = point {
-        let armed = arm(&bench.journey, point);
+        let armed = arm(&bench.journey, &subject(&bench.journey), point);
         begin(bench).await;
         if armed.struck(reached).await {
             bench.journey.start_operator();
@@ -61,6 +61,10 @@ async fn pass(bench: &mut Bench, way: Way, point: Option<Point>, view: Option<Vi
             view
         }
     }
+}
+
+fn subject(journey: &Journey) -> Subject {
+    Subject { name: NAME, resource: "databasemigrations", api: journey.migrations() }
 }
 
 /// Some of each kind, spread over the whole way.
@@ -103,13 +107,14 @@ async fn killed_at_every_change_it_reaches_the_same_end() {
     let mut bench = Box::pin(Bench::begin("lives")).await;
     let changes = bench.clean.changes.clone();
     bench.apply().await;
-    let lives = Box::pin(live_and_die(&mut bench, &changes, replicates)).await;
+    let subject = subject(&bench.journey);
+    let lives = Box::pin(live_and_die(&mut bench.journey, &subject, &changes, replicates)).await;
     let view = bench.ready().await;
     println!("replicating after {lives} lives");
     let removals = bench.clean.removals.clone();
     bench.new_operator().await;
     bench.journey.delete(NAME).await;
-    let lives = Box::pin(live_and_die(&mut bench, &removals, |view| view.is_none())).await;
+    let lives = Box::pin(live_and_die(&mut bench.journey, &subject, &removals, |view| view.is_none())).await;
     bench.gone(&view).await;
     println!("gone after {lives} lives");
     bench.end().await;
@@ -119,8 +124,9 @@ type Kill = Box<dyn Fn() + Send>;
 
 /// Kills and starts the operator until the end is reached: once at each of these changes. A test that is begun again in
 /// each life, because its time is remembered in the process only, would otherwise never end.
-async fn live_and_die(
-    bench: &mut Bench,
+pub async fn live_and_die(
+    journey: &mut Journey,
+    subject: &Subject,
     changes: &[String],
     reached: impl Fn(Option<&View>) -> bool,
 ) -> usize {
@@ -130,7 +136,7 @@ async fn live_and_die(
     }
     let kill: Arc<Mutex<Option<Kill>>> = Arc::default();
     let killer = Arc::clone(&kill);
-    bench.journey.sandbox.aws.on_call(move |call| {
+    journey.sandbox.aws.on_call(move |call| {
         let Some(left) = left.get_mut(&call.operation).filter(|left| **left > 0) else { return };
         // A call of the dead that came late is no life.
         if let Some(kill) = killer.lock().unwrap().take() {
@@ -140,15 +146,15 @@ async fn live_and_die(
     });
     let mut lives = 1;
     loop {
-        let killer = bench.journey.operator().unwrap().killer();
+        let killer = journey.operator().unwrap().killer();
         *kill.lock().unwrap() = Some(Box::new(killer));
-        if !dead_or(&bench.journey, &reached).await {
+        if !dead_or(journey, subject, &reached).await {
             break;
         }
-        bench.journey.start_operator();
+        journey.start_operator();
         lives += 1;
     }
-    bench.journey.sandbox.aws.off_call();
+    journey.sandbox.aws.off_call();
     assert!(lives > changes.len(), "{lives} lives for {changes:?}");
     lives
 }

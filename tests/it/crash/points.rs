@@ -3,15 +3,26 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kube::Api;
+use kube::api::DynamicObject;
 use sandbox::bank;
 use sandbox::cluster::audit;
 use sandbox::postgres::{Server, connect_local};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::journey::{Journey, NAME, View};
+use crate::journey::{Journey, View};
 
 const LOOK: Duration = Duration::from_millis(1);
+
+/// The migration during whose course the operator is killed.
+#[derive(Clone)]
+pub struct Subject {
+    pub name: &'static str,
+    /// As the API server's log has it.
+    pub resource: &'static str,
+    pub api: Api<DynamicObject>,
+}
 
 /// Where the operator is killed. Counts begin at 1, when the point is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +87,12 @@ impl Work {
 /// A point that the operator runs towards.
 pub struct Armed<'a> {
     journey: &'a Journey,
+    subject: Subject,
     looker: Option<JoinHandle<()>>,
 }
 
 /// Sees to it that the running operator is killed there.
-pub fn arm(journey: &Journey, point: Point) -> Armed<'_> {
+pub fn arm<'a>(journey: &'a Journey, subject: &Subject, point: Point) -> Armed<'a> {
     let kill = journey.operator().unwrap().killer();
     let server = |work: Work| -> String {
         let sandbox = &journey.sandbox;
@@ -110,9 +122,10 @@ pub fn arm(journey: &Journey, point: Point) -> Armed<'_> {
         }
         Point::Write(number) => {
             let log = journey.sandbox.cluster.audit_log.clone();
-            let before = writes(&log);
+            let resource = subject.resource;
+            let before = writes(&log, resource);
             Some(tokio::spawn(async move {
-                while writes(&log) < before + number {
+                while writes(&log, resource) < before + number {
                     sleep(LOOK).await;
                 }
                 kill();
@@ -144,13 +157,13 @@ pub fn arm(journey: &Journey, point: Point) -> Armed<'_> {
             }))
         }
     };
-    Armed { journey, looker }
+    Armed { journey, subject: subject.clone(), looker }
 }
 
 impl Armed<'_> {
     /// Waits until the operator was killed there. False if it had reached the end before.
     pub async fn struck(self, reached: impl Fn(Option<&View>) -> bool) -> bool {
-        let struck = dead_or(self.journey, reached).await;
+        let struck = dead_or(self.journey, &self.subject, reached).await;
         self.journey.sandbox.aws.off_call();
         if let Some(looker) = self.looker {
             looker.abort();
@@ -163,13 +176,13 @@ impl Armed<'_> {
 
 /// Waits until the operator is dead, or, which is false, until the migration is as wanted; `None` is a migration that is
 /// gone.
-pub async fn dead_or(journey: &Journey, reached: impl Fn(Option<&View>) -> bool) -> bool {
+pub async fn dead_or(journey: &Journey, subject: &Subject, reached: impl Fn(Option<&View>) -> bool) -> bool {
     let begun = tokio::time::Instant::now();
     loop {
         if !journey.operator().unwrap().is_running() {
             return true;
         }
-        let found = journey.migrations().get_opt(NAME).await.unwrap();
+        let found = subject.api.get_opt(subject.name).await.unwrap();
         let view = found.as_ref().map(View::of);
         if reached(view.as_ref()) {
             return false;
@@ -184,8 +197,8 @@ pub async fn dead_or(journey: &Journey, reached: impl Fn(Option<&View>) -> bool)
     }
 }
 
-/// How often the operator wrote a migration, by the API server's log.
-fn writes(log: &Path) -> usize {
+/// How often the operator wrote resources of a kind, by the API server's log.
+pub fn writes(log: &Path, resource: &str) -> usize {
     let all = audit::writes(log).unwrap();
-    all.iter().filter(|write| write.is_by_operator() && write.resource == "databasemigrations").count()
+    all.iter().filter(|write| write.is_by_operator() && write.resource == resource).count()
 }

@@ -39,7 +39,7 @@ pub fn order(journey: &Journey, words: &str) {
 }
 
 /// What a fault is called in the journal of calls.
-const FAULTS: [(&str, &str); 4] = [
+pub const FAULTS: [(&str, &str); 4] = [
     ("timeout-after", "lost-after"),
     ("timeout-before", "lost-before"),
     ("error500", "InternalFailure"),
@@ -49,30 +49,31 @@ const FAULTS: [(&str, &str); 4] = [
 /// There and back, with a fault on every call that changes something: these faults in turn. Nobody is needed, and nothing
 /// is there twice.
 async fn there_and_back(bench: &mut Bench, faults: &[(&str, &str)]) {
-    let before = set(bench, &MAKING, faults);
+    let before = set(&bench.journey, &MAKING, faults);
     bench.apply().await;
     let view = bench.ready().await;
-    met(bench, before, &MAKING, faults);
+    met(&bench.journey, before, &MAKING, faults);
 
     bench.new_operator().await;
-    let before = set(bench, &REMOVING, faults);
+    let before = set(&bench.journey, &REMOVING, faults);
     bench.journey.delete(NAME).await;
     bench.gone(&view).await;
-    met(bench, before, &REMOVING, faults);
+    met(&bench.journey, before, &REMOVING, faults);
     bench.empty_target().await;
     bench.new_operator().await;
 }
 
-fn set(bench: &Bench, calls: &[(&str, u32)], faults: &[(&str, &str)]) -> usize {
+/// Sets these faults in turn on these calls, and says how many calls were made before.
+pub fn set(journey: &Journey, calls: &[(&str, u32)], faults: &[(&str, &str)]) -> usize {
     for ((call, times), (fault, _)) in calls.iter().zip(faults.iter().cycle()) {
-        order(&bench.journey, &format!("{fault} {call} --times {times}"));
+        order(journey, &format!("{fault} {call} --times {times}"));
     }
-    bench.journey.mutating_calls().len()
+    journey.mutating_calls().len()
 }
 
 /// The faults were met by each of the calls, as often as they were set.
-fn met(bench: &Bench, before: usize, calls: &[(&str, u32)], faults: &[(&str, &str)]) {
-    let made = &bench.journey.mutating_calls()[before..];
+pub fn met(journey: &Journey, before: usize, calls: &[(&str, u32)], faults: &[(&str, &str)]) {
+    let made = &journey.mutating_calls()[before..];
     for ((call, times), (_, outcome)) in calls.iter().zip(faults.iter().cycle()) {
         let met = made.iter().filter(|made| made.operation == *call && made.outcome == *outcome).count();
         assert_eq!(met, *times as usize, "{call} {outcome}");

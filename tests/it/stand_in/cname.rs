@@ -81,7 +81,10 @@ fn written(batch: &[Change]) -> Vec<(ChangeAction, ResourceRecordSet)> {
 }
 
 fn goal(zone: &str) -> Goal {
-    let mut object = bad_input::generate::good(&bad_input::example())[2].clone();
+    let mut object = {
+        let kind = bad_input::kind::Kind::Database;
+        kind.good(&kind.example())[2].clone()
+    };
     object["metadata"]["uid"] = "u-1".into();
     object["spec"]["cutover"]["connection"]["record"]["zoneID"] = zone.into();
     Goal::parse(&serde_json::from_value(object).expect("an object")).expect("a goal")

@@ -1,7 +1,8 @@
 //! A word that is in every secret of the sandbox, and a search for it wherever it must not be.
 //!
-//! Passwords of all roles and the AWS key contain it; tests put it into the Secrets and the applications' secret that they
-//! make. Logs of every process, migrations with their status, events and metrics may not, in whatever form.
+//! Passwords of all roles and the AWS key contain it, and so does what AWS says where a fault lets it refuse; tests put it into
+//! the Secrets and the applications' secret that they make, and into what applications answer. Logs of every process, migrations
+//! with their status, events and metrics may not, in whatever form.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,10 +101,15 @@ pub async fn search(client: &Client, directory: &Path) -> Result<Vec<Leak>, Stri
             found.push(Leak(format!("{} holds the operator's token", log.display())));
         }
     }
-    let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "DatabaseMigration");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "databasemigrations");
-    let migrations: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    found.extend(listed("the migrations", migrations).await?);
+    for (what, kind, plural) in [
+        ("the migrations", "DatabaseMigration", "databasemigrations"),
+        ("the applications", "ApplicationMigration", "applicationmigrations"),
+    ] {
+        let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        found.extend(listed(what, all).await?);
+    }
     found.extend(listed("the events", Api::<Event>::all(client.clone())).await?);
     found.extend(listed("the ConfigMaps", Api::<ConfigMap>::all(client.clone())).await?);
     if let Some(address) = metrics_address(&directory.join("operator.log")) {

@@ -404,5 +404,9 @@ fn a_source_with_a_name_has_cnames_and_not_at_a_zones_own_name() {
     assert_eq!(elsewhere.walk(), NOTHING);
     let mut missing = World::new();
     missing.seen.zone = Ok(None);
+    // As Route 53 has it: where there is no zone, nothing can be listed.
+    missing.seen.records = Err(fault());
     assert_eq!(missing.walk(), NOTHING);
+    let state = missing.turn(None).state;
+    assert!(matches!(&state, State::Stalled(blocked) if blocked.reason == Reason::ZoneMissing), "{state:?}");
 }

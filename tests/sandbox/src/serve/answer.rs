@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::fault::Kind;
 use super::{Lost, Shared, cbor, journal, json, query, rest};
+use crate::canary;
 use crate::world::{Call, Refusal, Reply, route53};
 
 /// How an error or a reply is written.
@@ -203,5 +204,6 @@ fn injected(fault: Kind, wire: Wire, operation: &str) -> Refusal {
             ("InternalFailure", "The request processing has failed because of an unknown error".to_owned())
         }
     };
-    Refusal::new(code, message)
+    // Whatever AWS says may repeat what was sent to it. Whoever repeats AWS's words is found out.
+    Refusal::new(code, format!("{message} ({})", canary::MARK))
 }

@@ -82,20 +82,17 @@ pub enum Order {
 pub async fn order(sim: Sim, orders: Vec<(When, Order)>) {
     for (when, order) in orders {
         let mut waited: Micros = 0;
-        match when {
-            When::After(seconds) => sim.sleep(seconds * SECOND).await,
-            _ => {
-                // A phase that never comes is not waited for for ever.
-                while !sim.with(|world| world.is_so(when)) && waited < PATIENCE {
-                    let soon =
-                        when == When::Fenced && sim.with(|world| world.is_so(When::Phase("CuttingOver")));
-                    let pause = if soon { SECOND / 50 } else { SECOND / 5 };
-                    sim.sleep(pause).await;
-                    waited += pause;
-                }
-                if waited >= PATIENCE {
-                    sim.with(|world| world.missed = Some(when));
-                }
+        if let When::After(seconds) = when {
+            sim.sleep(seconds * SECOND).await;
+        } else {
+            while !sim.with(|world| world.is_so(when)) && waited < PATIENCE {
+                let soon = when == When::Fenced && sim.with(|world| world.is_so(When::Phase("CuttingOver")));
+                let pause = if soon { SECOND / 50 } else { SECOND / 5 };
+                sim.sleep(pause).await;
+                waited += pause;
+            }
+            if waited >= PATIENCE {
+                sim.with(|world| world.missed = Some(when));
             }
         }
         sim.with(|world| world.obey(order));

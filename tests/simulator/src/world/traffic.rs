@@ -353,24 +353,7 @@ impl World {
                 Answer::Alias(Alias { dns_name, .. }) if dns_name.contains("alb-dev") => Stands::TargetAlone,
                 other => Stands::Broken(format!("{other:?}")),
             },
-            sets => self.weighted(sets, marker.len()),
-        }
-    }
-
-    fn weighted(&self, sets: &[&RecordSet], markers: usize) -> Stands {
-        let weight = |set: &RecordSet| match &set.routing {
-            Routing::Weighted { set_identifier, weight } => Some((set_identifier.clone(), *weight)),
-            Routing::Simple | Routing::Other { .. } => None,
-        };
-        let weights: Vec<(String, u8)> = sets.iter().filter_map(|set| weight(set)).collect();
-        let target = weights.iter().find(|(name, _)| name == TARGET).map(|(_, weight)| *weight);
-        let sources = weights.iter().filter(|(name, _)| name != TARGET).map(|(_, weight)| *weight);
-        let whole = weights.len() == sets.len() && weights.len() == 1 + ADDRESSES.len();
-        let checked = sets.iter().any(|set| set.health_check.is_some());
-        match (target, markers) {
-            (Some(target), 1) if whole && !checked => Share::new(target, sources)
-                .map_or_else(|| Stands::Broken(format!("a sum of 0: {weights:?}")), Stands::Weighted),
-            _ => Stands::Broken(format!("{weights:?}, {} records and {markers} markers", sets.len())),
+            sets => weighted(sets, marker.len()),
         }
     }
 
@@ -433,7 +416,7 @@ impl World {
             Step::SetWeights(batch) => self.judge_weights(goal, batch, share, looked),
             Step::Restore(_) if !share.is_none() => self.fail(16, "a deletion takes traffic from the target"),
             Step::LeaveToTarget(_) if !share.is_all() => {
-                self.fail(15, "the end gives the target more traffic")
+                self.fail(15, "the end gives the target more traffic");
             }
             Step::LeaveToTarget(_)
                 if self.writer() == Some(Side::Source) && self.cluster.database.was_applied() =>
@@ -505,6 +488,24 @@ pub fn errors_series() -> cloudwatch::Series {
         namespace: ERRORS.0.to_owned(),
         name: ERRORS.1.to_owned(),
         dimensions: BTreeMap::new(),
+    }
+}
+
+/// What weighted records say, if they are whole.
+fn weighted(sets: &[&RecordSet], markers: usize) -> Stands {
+    let weight = |set: &RecordSet| match &set.routing {
+        Routing::Weighted { set_identifier, weight } => Some((set_identifier.clone(), *weight)),
+        Routing::Simple | Routing::Other { .. } => None,
+    };
+    let weights: Vec<(String, u8)> = sets.iter().filter_map(|set| weight(set)).collect();
+    let target = weights.iter().find(|(name, _)| name == TARGET).map(|(_, weight)| *weight);
+    let sources = weights.iter().filter(|(name, _)| name != TARGET).map(|(_, weight)| *weight);
+    let whole = weights.len() == sets.len() && weights.len() == 1 + ADDRESSES.len();
+    let checked = sets.iter().any(|set| set.health_check.is_some());
+    match (target, markers) {
+        (Some(target), 1) if whole && !checked => Share::new(target, sources)
+            .map_or_else(|| Stands::Broken(format!("a sum of 0: {weights:?}")), Stands::Weighted),
+        _ => Stands::Broken(format!("{weights:?}, {} records and {markers} markers", sets.len())),
     }
 }
 

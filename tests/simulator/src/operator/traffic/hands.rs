@@ -14,7 +14,6 @@ use slipway::application::seen::Seen;
 use slipway::aws::cloudwatch::{Alarm, Comparison, MissingData, Statistic};
 use slipway::aws::route53::{self as records, Change, Propagation, RecordSet};
 use slipway::aws::{RESOURCE_TAG, UID_TAG};
-use slipway::database::seen::Known;
 use slipway::fault::Fault;
 use slipway::gate::{Answer as Told, Verdict};
 
@@ -296,20 +295,20 @@ pub(super) fn lie(mutant: &str, seen: &mut Seen) {
                     "Replicating".clone_into(&mut database.phase);
                 }
                 database.writer = database.writer.or(Some(slipway::side::Side::Source));
-                database.sessions = everybody();
+                database.sessions = Ok(everybody());
             }
         }
         "no-proof" => {
             if let Some(Ok(Some(database))) = &mut seen.database {
-                database.sessions = everybody();
+                database.sessions = Ok(everybody());
             }
         }
         _ => {}
     }
 }
 
-fn everybody() -> Known<Vec<IpAddr>> {
-    Ok(["10.0.1.20", "203.0.113.10"].into_iter().filter_map(|address| address.parse().ok()).collect())
+fn everybody() -> Vec<IpAddr> {
+    ["10.0.1.20", "203.0.113.10"].into_iter().filter_map(|address| address.parse().ok()).collect()
 }
 
 /// Wrong versions of what is decided.
