@@ -215,6 +215,7 @@ fn without_noise(status: &DatabaseMigrationStatus) -> DatabaseMigrationStatus {
     for condition in &mut status.conditions {
         condition.message = without_request_id(&condition.message);
     }
+    status.next = status.next.map(|next| without_request_id(&next));
     if let Some(replication) = &mut status.replication {
         replication.lag = replication.lag.as_ref().map(|_| String::new());
         replication.measured_at = None;

@@ -94,7 +94,7 @@ async fn ask(connection: &Connection, invariant: &Invariant, until: Instant) -> 
         "SELECT ROW(q.*)::text, q.* FROM (\n{}\n) q LIMIT 2",
         invariant.sql.trim().trim_end_matches(';')
     );
-    let answer = match connection.query_within(remaining(until), &doing, &sql, &[]).await {
+    let answer = match connection.query_of_a_person(remaining(until), &doing, &sql).await {
         Ok(rows) => match rows.as_slice() {
             [] => Answer::None("gives no row".to_owned()),
             [_, _, ..] => Answer::None("gives more than one row".to_owned()),

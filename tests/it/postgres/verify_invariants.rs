@@ -49,8 +49,9 @@ async fn invariants_have_the_same_single_value_on_both_sides_or_say_why_not() {
         ("SELECT 1, 2", "gives more than one column on the source"),
         ("SELECT NULL::integer", "gives NULL"),
         ("SELECT sum(balance) FROM public.accounts WHERE false", "gives NULL"),
-        ("SELECT 1/0", "division by zero"),
-        ("SELECT * FROM public.no_such_table", "does not exist"),
+        // What the server says may quote data: only its code is told.
+        ("SELECT 1/0", "22012"),
+        ("SELECT * FROM public.no_such_table", "42P01"),
         ("SELECT 1; DROP TABLE public.accounts", "failed"),
         ("DELETE FROM public.accounts", "failed"),
         ("WITH d AS (DELETE FROM public.accounts RETURNING id) SELECT count(*) FROM d", "failed"),

@@ -1,7 +1,7 @@
 //! Where an `ApplicationMigration` comes to rest, and what must hold there.
 
 use slipway::api::application::Goal as Reach;
-use slipway::api::database::Order;
+use slipway::api::database::{Goal, Order};
 use slipway::side::Side;
 
 use crate::world::World;
@@ -81,7 +81,9 @@ fn shifts(world: &World) -> bool {
         return true;
     }
     let Some(other) = world.cluster.database.newest() else { return false };
-    other.spec.cutover.order == Order::TrafficFirst || world.writer() == Some(Side::Target)
+    // A database that is only planned is not measured, and the gate of its lag is not known.
+    other.spec.goal > Goal::Plan
+        && (other.spec.cutover.order == Order::TrafficFirst || world.writer() == Some(Side::Target))
 }
 
 /// Whether the way back may end, once its goal is Finish.
