@@ -205,7 +205,11 @@ fn begin(setup: &Setup) -> Sim {
     }
     sim.with(|world| {
         let clock = &mut world.clock;
-        clock.spawn(None, plane::work(sim.clone()));
+        // Without a DatabaseMigration nobody replicates, and nobody asks who writes.
+        let alone = setup.journey.traffic.as_ref().is_some_and(|part| part.alone);
+        if !alone {
+            clock.spawn(None, plane::work(sim.clone()));
+        }
         let part = setup.journey.traffic.as_ref();
         world.faults.orders_left = 1 + usize::from(!setup.meddling.is_empty()) + usize::from(part.is_some());
         if let Some(part) = part {
@@ -217,7 +221,8 @@ fn begin(setup: &Setup) -> Sim {
         if !setup.meddling.is_empty() {
             clock.spawn(None, people::order(sim.clone(), setup.meddling.clone()));
         }
-        for client in 1..=setup.applications {
+        let applications = if alone { 0 } else { setup.applications };
+        for client in 1..=applications {
             clock.spawn(None, applications::write(sim.clone(), client, setup.long));
         }
         clock.spawn(None, applications::end_prepared(sim.clone()));
