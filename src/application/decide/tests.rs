@@ -133,7 +133,7 @@ fn a_crash_anywhere_comes_to_the_same_end() {
             let mut world = begun.clone();
             world.turn(Some(crash));
             world.walk();
-            assert_eq!(world.seen.records, clean.seen.records, "{crash:?} at {:?}", begun.status.next);
+            assert_eq!(world.unnumbered(), clean.unnumbered(), "{crash:?} at {:?}", begun.status.next);
             assert_eq!(world.status.phase, clean.status.phase, "{crash:?} at {:?}", begun.status.next);
             assert_eq!(world.seen.alarms, clean.seen.alarms);
             crashes += 1;
@@ -175,7 +175,7 @@ fn a_crash_on_other_ways_comes_to_the_same_end() {
                 }
                 world.turn(Some(crash));
                 world.walk();
-                assert_eq!(world.seen.records, clean.seen.records, "{way} {crash:?} at turn {at}");
+                assert_eq!(world.unnumbered(), clean.unnumbered(), "{way} {crash:?} at turn {at}");
                 assert_eq!(world.status.phase, clean.status.phase, "{way} {crash:?} at turn {at}");
             }
         }

@@ -24,6 +24,7 @@ use crate::aws::route53::{Answer as Records, Propagation, RecordSet, Routing, Zo
 use crate::database::seen::Known;
 use crate::fault::Fault;
 use crate::gate::{self, Answer, Judgement, Track, Verdict};
+use crate::marker::Marker;
 use crate::side::{Side, Sides};
 
 pub(crate) const BALANCER: &str =
@@ -356,6 +357,20 @@ impl World {
     /// The name's own records, without the marker.
     pub(crate) fn at_name(&self) -> Vec<&RecordSet> {
         self.seen.records.as_ref().expect("known").iter().filter(|set| set.name == NAME).collect()
+    }
+
+    /// All records, without the number of the batch that wrote the marker: after a crash one more may have been sent.
+    pub(crate) fn unnumbered(&self) -> Vec<RecordSet> {
+        let mut sets = self.seen.records.clone().expect("known");
+        for set in sets.iter_mut().filter(|set| set.kind == "TXT") {
+            let Records::Values { values, .. } = &mut set.answer else { continue };
+            for value in values {
+                if let Some(marker) = Marker::decode(value) {
+                    *value = Marker { batch: 0, ..marker }.encode().expect("it fits");
+                }
+            }
+        }
+        sets
     }
 
     /// Somebody sets the weight of the target by hand.
