@@ -89,7 +89,6 @@ fn way(order: &str, writer: Writer, weight: Weight) -> Option<Vec<(When, Order)>
         Some(match weight {
             Weight::Pending if from_all => return None,
             Weight::Pending => seen(TrafficReady("Pending")),
-            Weight::Staging if from_all => [stage(), seen(TrafficReady("Staging"))].concat(),
             Weight::Staging => [stage(), seen(TrafficReady("Staging"))].concat(),
             Weight::Changing => [shift(10), seen(Changing(10))].concat(),
             Weight::Held => [shift(10), seen(TrafficReady("Shifting"))].concat(),

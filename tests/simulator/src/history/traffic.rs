@@ -1,6 +1,6 @@
 //! Where an `ApplicationMigration` comes to rest, and what must hold there.
 
-use slipway::api::application::Goal as Reach;
+use slipway::api::application::{ApplicationMigration, Goal as Reach};
 use slipway::api::database::{Goal, Order};
 use slipway::side::Side;
 
@@ -25,9 +25,7 @@ pub fn settled(world: &World) -> Option<String> {
     };
     let (ready, stalled) = (is("Ready").is_some(), is("Stalled").unwrap_or_default());
     let phase = status.phase.as_deref().unwrap_or_default();
-    let attempt = object.spec.attempt;
-    let back = object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
-        || status.latch.as_ref().is_some_and(|latch| latch.attempt >= attempt);
+    let back = is_given_up(object);
     let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
     let max = if back || object.spec.goal < Reach::Shift { 0 } else { object.spec.traffic.max_weight };
     let over = status.point_of_no_return_at.is_some();
@@ -70,6 +68,14 @@ pub fn settled(world: &World) -> Option<String> {
     })
 }
 
+/// Its attempt is aborted or latched.
+fn is_given_up(object: &ApplicationMigration) -> bool {
+    let attempt = object.spec.attempt;
+    let latch = object.status.as_ref().and_then(|status| status.latch.as_ref());
+    object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
+        || latch.is_some_and(|latch| latch.attempt >= attempt)
+}
+
 fn has_strangers(world: &World) -> bool {
     world.traffic.as_ref().is_some_and(|traffic| traffic.theirs.is_some())
 }
@@ -99,10 +105,7 @@ fn ends(world: &World) -> bool {
 pub fn will_be_shifted(world: &World) -> bool {
     let Some(object) = world.cluster.traffic.newest() else { return false };
     let status = object.status.as_ref();
-    let attempt = object.spec.attempt;
-    let latched = status.and_then(|status| status.latch.as_ref());
-    let back = object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
-        || latched.is_some_and(|latch| latch.attempt >= attempt);
+    let back = is_given_up(object);
     let over = status.is_some_and(|status| status.point_of_no_return_at.is_some());
     let deleted = object.metadata.deletion_timestamp.is_some();
     let stranger = has_strangers(world);

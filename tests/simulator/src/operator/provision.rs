@@ -1,5 +1,7 @@
 //! The steps at AWS, as the calls that they are made of: `src/database/act.rs` and the services below it.
 
+use std::collections::BTreeMap;
+
 use sandbox::world::Call;
 use sandbox::world::cloudwatch as cw;
 use sandbox::world::dms::{self, Tag};
@@ -24,6 +26,11 @@ fn vanished(what: &str) -> Fault {
 
 fn owner_tags(ours: &Ownership) -> Vec<Tag> {
     vec![tag(UID_TAG, &ours.uid), tag(RESOURCE_TAG, &ours.resource)]
+}
+
+/// The same, as CloudWatch takes them.
+pub(super) fn tag_map(ours: &Ownership) -> BTreeMap<String, String> {
+    owner_tags(ours).into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
 fn tag(key: &str, value: &str) -> Tag {
@@ -263,8 +270,9 @@ impl Process {
         Ok(())
     }
 
-    async fn put_alarm(&self, ours: &Ownership, alarm: &Alarm) -> Result<(), Fault> {
-        let call = Call::CloudWatch(cw::Call::PutMetricAlarm(Box::new(cw::PutMetricAlarm {
+    /// The call of `CloudWatch::put_alarm`, for either kind.
+    pub(super) async fn put_alarm(&self, ours: &Ownership, alarm: &Alarm) -> Result<(), Fault> {
+        let call = cw::Call::PutMetricAlarm(Box::new(cw::PutMetricAlarm {
             name: alarm.name.clone(),
             description: Some(alarm.description.clone()),
             actions_enabled: true,
@@ -276,27 +284,33 @@ impl Process {
                 name: alarm.metric.clone(),
                 dimensions: alarm.dimensions.iter().cloned().collect(),
             },
-            statistic: match alarm.statistic {
+            statistic: match &alarm.statistic {
+                Statistic::Sum => cw::Statistic::Sum,
                 Statistic::Maximum => cw::Statistic::Maximum,
-                _ => cw::Statistic::SampleCount,
+                Statistic::Extended(word) | Statistic::Other(word) => {
+                    cw::Statistic::parse(word).map_err(|refusal| Fault::Bug(refusal.code.to_owned()))?
+                }
+                Statistic::Average => cw::Statistic::Average,
+                Statistic::SampleCount => cw::Statistic::SampleCount,
             },
             period_seconds: 60,
             evaluation_periods: i64::from(alarm.periods),
             datapoints_to_alarm: Some(i64::from(alarm.periods)),
             threshold: alarm.threshold,
-            comparison_operator: match alarm.comparison {
-                Comparison::GreaterThanThreshold => "GreaterThanThreshold",
-                _ => "LessThanThreshold",
-            }
-            .to_owned(),
-            treat_missing_data: Some(
-                if alarm.missing_data == MissingData::Breaching { "breaching" } else { "notBreaching" }
-                    .to_owned(),
-            ),
+            comparison_operator: match &alarm.comparison {
+                Comparison::GreaterThanThreshold => "GreaterThanThreshold".to_owned(),
+                Comparison::LessThanThreshold => "LessThanThreshold".to_owned(),
+                Comparison::Other(word) => word.clone(),
+            },
+            treat_missing_data: Some(match &alarm.missing_data {
+                MissingData::Breaching => "breaching".to_owned(),
+                MissingData::NotBreaching => "notBreaching".to_owned(),
+                MissingData::Other(word) => word.clone(),
+            }),
             unit: None,
-            tags: owner_tags(ours).into_iter().map(|tag| (tag.key, tag.value)).collect(),
-        })));
-        self.aws("cloudwatch", "PutMetricAlarm", true, &alarm.name, call).await?;
+            tags: tag_map(ours),
+        }));
+        self.aws("cloudwatch", "PutMetricAlarm", true, &alarm.name, Call::CloudWatch(call)).await?;
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ use slipway::turn;
 
 use super::{Process, tell_watches};
 use crate::clock::Kind;
+use crate::world::World;
 use crate::world::cluster::Traffic as Object;
-use crate::world::{CANARY, World};
 
 /// `application::STEPS_MAX`.
 const STEPS_MAX: usize = 8;
@@ -68,7 +68,7 @@ impl Process {
         let (now, looked) = (self.now(), self.sim.with(|world| world.clock.now));
         let seen = Box::pin(self.look_at_traffic(goal, memory, now)).await;
         let mut decision = decide::decide(goal, &seen);
-        self.bend(goal, &seen, &mut decision);
+        self.bend(&mut decision);
         self.sim.with(|world| {
             world.looks += 1;
             let words = || {
@@ -136,7 +136,7 @@ impl Process {
         let status = report_of(object, goal, seen, decision);
         let chatty = self.sim.with(|world| world.mutant == Some("chatty"));
         if chatty || report::is_news(previous, &status) {
-            self.write_traffic(object, object.metadata.resource_version.clone(), status).await?;
+            self.write_traffic(object.metadata.resource_version.clone(), status).await?;
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Process {
         let previous = object.status.as_ref().unwrap_or(&empty);
         let status = report::refused(blocked, previous, object.metadata.generation, self.now());
         if report::is_news(previous, &status) {
-            self.write_traffic(object, object.metadata.resource_version.clone(), status).await?;
+            self.write_traffic(object.metadata.resource_version.clone(), status).await?;
         }
         Ok(self.pace.rarely)
     }
@@ -154,11 +154,9 @@ impl Process {
     /// `objects::write_status`.
     async fn write_traffic(
         &self,
-        object: &Object,
         version: Option<String>,
         status: ApplicationMigrationStatus,
     ) -> Result<Object, Fault> {
-        debug_assert!(object.metadata.name.is_some(), "it has a name");
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         self.kubernetes("ApplyStatus of the traffic", true, move |world| {
             let written = world.cluster.traffic.apply_status(world.clock.now, version.as_deref(), &status);
@@ -177,9 +175,9 @@ impl Process {
     }
 
     /// A wrong version of what was decided.
-    fn bend(&self, goal: &Goal, seen: &Seen, decision: &mut Decision) {
+    fn bend(&self, decision: &mut Decision) {
         let Some(mutant) = self.sim.with(|world| world.mutant) else { return };
-        hands::bend(mutant, goal, seen, decision);
+        hands::bend(mutant, decision);
     }
 }
 
@@ -193,21 +191,10 @@ fn report_of(object: &Object, goal: &Goal, seen: &Seen, decision: &Decision) -> 
 impl World {
     /// Invariants 8 and 14, when a status is written.
     fn judge_traffic_status(&mut self, status: &ApplicationMigrationStatus) {
-        let words = format!(
-            "{} {} {}",
-            status.phase.clone().unwrap_or_default(),
-            status.next.clone().unwrap_or_default(),
-            status.conditions.iter().map(|c| c.message.as_str()).collect::<Vec<_>>().join(" ")
-        );
         self.trace.say(self.clock.now, || {
             let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
             format!("  status of the traffic: {:?} at {asked:?}, {:?}", status.phase, status.next)
         });
-        if words.contains(CANARY) {
-            self.fail(14, "a password stands in a status");
-        }
-        if self.cluster.said.last() != Some(&words) {
-            self.cluster.said.push(words);
-        }
+        self.judge_words(status.phase.as_ref(), status.next.as_ref(), &status.conditions);
     }
 }

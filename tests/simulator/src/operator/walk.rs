@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use slipway::api::condition::READY;
 use slipway::api::database::DatabaseMigrationStatus;
 use slipway::database::decide::{self, Decision, Step};
@@ -173,22 +174,30 @@ impl Process {
 impl crate::world::World {
     /// Invariants 8 and 14, and that the status tells the truth, when it is written.
     fn judge_status(&mut self, status: &DatabaseMigrationStatus) {
-        if status.next.as_ref().is_none_or(String::is_empty) {
-            self.fail(8, "a status does not say what comes next");
-        }
         let ready = status.conditions.iter().any(|c| c.type_ == READY && c.status == "True");
         if ready && matches!(status.writer.as_deref(), Some("Unknown" | "Both")) {
             self.fail(13, "a status says Ready, and does not know the writer");
         }
         let phase = status.phase.clone().unwrap_or_default();
-        let words = format!(
-            "{phase} {} {}",
-            status.next.clone().unwrap_or_default(),
-            status.conditions.iter().map(|c| c.message.as_str()).collect::<Vec<_>>().join(" ")
-        );
         self.trace.say(self.clock.now, || {
             format!("  status: {phase}, writer {:?}, {:?}", status.writer, status.next)
         });
+        self.judge_words(status.phase.as_ref(), status.next.as_ref(), &status.conditions);
+    }
+
+    /// That a status of either kind says what comes next; and its words are kept, to be searched at the end.
+    pub(super) fn judge_words(
+        &mut self,
+        phase: Option<&String>,
+        next: Option<&String>,
+        conditions: &[Condition],
+    ) {
+        if next.is_none_or(String::is_empty) {
+            self.fail(8, "a status does not say what comes next");
+        }
+        let (phase, next) = (phase.map_or("", String::as_str), next.map_or("", String::as_str));
+        let messages: Vec<&str> = conditions.iter().map(|c| c.message.as_str()).collect();
+        let words = format!("{phase} {next} {}", messages.join(" "));
         if self.cluster.said.last() != Some(&words) {
             self.cluster.said.push(words);
         }

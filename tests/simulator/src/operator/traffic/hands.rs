@@ -1,6 +1,5 @@
 //! One step, as the calls that it is made of: `src/application/act.rs`, and what stands below it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -11,13 +10,14 @@ use slipway::application::decide::{Batch, Decision, Step};
 use slipway::application::goal::Goal;
 use slipway::application::memory;
 use slipway::application::seen::Seen;
-use slipway::aws::cloudwatch::{Alarm, Comparison, MissingData, Statistic};
+use slipway::aws::cloudwatch::Alarm;
 use slipway::aws::route53::{self as records, Change, Propagation, RecordSet};
-use slipway::aws::{RESOURCE_TAG, UID_TAG};
+use slipway::database::sight::Eyes;
 use slipway::fault::Fault;
 use slipway::gate::{Answer as Told, Verdict};
 
-use super::super::aws::strange;
+use super::super::aws::{present, strange};
+use super::super::provision::tag_map;
 use super::super::{Process, tell_watches};
 use crate::clock::Kind;
 use crate::world::cluster::Traffic as Object;
@@ -36,15 +36,15 @@ impl Process {
         match step {
             Step::Claim => {
                 let version = self.hold(object).await?;
-                self.remember(object, version, goal, step, report, now).await.map(Some)
+                self.remember(version, goal, step, report, now).await.map(Some)
             }
             Step::Intend(_) | Step::Hold | Step::Latch(_) | Step::EndWayBack => {
-                self.remember(object, read, goal, step, report, now).await.map(Some)
+                self.remember(read, goal, step, report, now).await.map(Some)
             }
             Step::SetWeights(batch) => {
                 let change = self.send(goal, batch).await?;
                 let status = memory::submitted(&status(object), &change);
-                self.write_traffic(object, read, status).await.map(Some)
+                self.write_traffic(read, status).await.map(Some)
             }
             Step::LeaveToTarget(batch) | Step::Restore(batch) => self.send(goal, batch).await.map(|_| None),
             Step::PutAlarm(alarm) => self.put_alarm_of_traffic(goal, alarm).await.map(|()| None),
@@ -58,7 +58,6 @@ impl Process {
     /// `act::remember`.
     async fn remember(
         &self,
-        object: &Object,
         version: Option<String>,
         goal: &Goal,
         step: &Step,
@@ -67,7 +66,7 @@ impl Process {
     ) -> Result<Object, Fault> {
         let status = memory::after(goal, step, report, now)
             .ok_or_else(|| Fault::Bug(format!("{} leaves nothing in the status", step.action())))?;
-        self.write_traffic(object, version, status).await
+        self.write_traffic(version, status).await
     }
 
     /// `objects::hold`.
@@ -118,57 +117,16 @@ impl Process {
     /// `CloudWatch::put_alarm`.
     async fn put_alarm_of_traffic(&self, goal: &Goal, alarm: &Alarm) -> Result<(), Fault> {
         let ours = goal.ownership();
-        for seen in
-            slipway::database::sight::Eyes::alarms(self, std::slice::from_ref(&alarm.name), &ours).await?
-        {
+        for seen in Eyes::alarms(self, std::slice::from_ref(&alarm.name), &ours).await? {
             ours.require("PutMetricAlarm", &alarm.name, &seen.owner)?;
         }
-        let call = cw::Call::PutMetricAlarm(Box::new(cw::PutMetricAlarm {
-            name: alarm.name.clone(),
-            description: Some(alarm.description.clone()),
-            actions_enabled: true,
-            ok_actions: vec![alarm.sns_topic_arn.clone()],
-            alarm_actions: vec![alarm.sns_topic_arn.clone()],
-            insufficient_data_actions: Vec::new(),
-            series: cw::Series {
-                namespace: alarm.namespace.clone(),
-                name: alarm.metric.clone(),
-                dimensions: alarm.dimensions.iter().cloned().collect(),
-            },
-            statistic: match &alarm.statistic {
-                Statistic::Sum => cw::Statistic::Sum,
-                Statistic::Maximum => cw::Statistic::Maximum,
-                Statistic::Extended(word) | Statistic::Other(word) => {
-                    cw::Statistic::parse(word).map_err(|refusal| Fault::Bug(refusal.code.to_owned()))?
-                }
-                Statistic::Average => cw::Statistic::Average,
-                Statistic::SampleCount => cw::Statistic::SampleCount,
-            },
-            period_seconds: 60,
-            evaluation_periods: i64::from(alarm.periods),
-            datapoints_to_alarm: Some(i64::from(alarm.periods)),
-            threshold: alarm.threshold,
-            comparison_operator: match &alarm.comparison {
-                Comparison::GreaterThanThreshold => "GreaterThanThreshold".to_owned(),
-                Comparison::LessThanThreshold => "LessThanThreshold".to_owned(),
-                Comparison::Other(word) => word.clone(),
-            },
-            treat_missing_data: Some(match &alarm.missing_data {
-                MissingData::Breaching => "breaching".to_owned(),
-                MissingData::NotBreaching => "notBreaching".to_owned(),
-                MissingData::Other(word) => word.clone(),
-            }),
-            unit: None,
-            tags: tags(goal),
-        }));
-        self.aws("cloudwatch", "PutMetricAlarm", true, &alarm.name, Call::CloudWatch(call)).await?;
-        Ok(())
+        self.put_alarm(&ours, alarm).await
     }
 
     /// `CloudWatch::delete_alarms`.
     async fn delete_alarms_of_traffic(&self, goal: &Goal, names: &[String]) -> Result<(), Fault> {
         let ours = goal.ownership();
-        let seen = slipway::database::sight::Eyes::alarms(self, names, &ours).await?;
+        let seen = Eyes::alarms(self, names, &ours).await?;
         for seen in &seen {
             ours.require("DeleteAlarms", &seen.alarm.name, &seen.owner)?;
         }
@@ -178,7 +136,7 @@ impl Process {
         }
         let on = names.join(", ");
         let call = Call::CloudWatch(cw::Call::DeleteAlarms { names });
-        super::super::aws::present(self.aws("cloudwatch", "DeleteAlarms", true, &on, call).await)?;
+        present(self.aws("cloudwatch", "DeleteAlarms", true, &on, call).await)?;
         Ok(())
     }
 
@@ -188,7 +146,8 @@ impl Process {
         if let Some(seen) = self.dashboard(goal).await? {
             goal.ownership().require("PutDashboard", &name, &seen.owner)?;
         }
-        let call = cw::PutDashboard { name: name.clone(), body: body.to_owned(), tags: tags(goal) };
+        let call =
+            cw::PutDashboard { name: name.clone(), body: body.to_owned(), tags: tag_map(&goal.ownership()) };
         let call = Call::CloudWatch(cw::Call::PutDashboard(call));
         self.aws("cloudwatch", "PutDashboard", true, &name, call).await?;
         Ok(())
@@ -200,18 +159,13 @@ impl Process {
         let Some(seen) = self.dashboard(goal).await? else { return Ok(()) };
         goal.ownership().require("DeleteDashboards", &name, &seen.owner)?;
         let call = Call::CloudWatch(cw::Call::DeleteDashboards { names: vec![name.clone()] });
-        super::super::aws::present(self.aws("cloudwatch", "DeleteDashboards", true, &name, call).await)?;
+        present(self.aws("cloudwatch", "DeleteDashboards", true, &name, call).await)?;
         Ok(())
     }
 }
 
 fn status(object: &ApplicationMigration) -> ApplicationMigrationStatus {
     object.status.clone().unwrap_or_default()
-}
-
-fn tags(goal: &Goal) -> BTreeMap<String, String> {
-    let ours = goal.ownership();
-    BTreeMap::from([(UID_TAG.to_owned(), ours.uid), (RESOURCE_TAG.to_owned(), ours.resource)])
 }
 
 /// A change as Route 53 takes it. `upsert`: the wrong version that overwrites whatever stands there.
@@ -312,7 +266,7 @@ fn everybody() -> Vec<IpAddr> {
 }
 
 /// Wrong versions of what is decided.
-pub(super) fn bend(mutant: &str, goal: &Goal, seen: &Seen, decision: &mut Decision) {
+pub(super) fn bend(mutant: &str, decision: &mut Decision) {
     let Some(step) = &mut decision.step else { return };
     match (mutant, step) {
         ("zero-zero", Step::SetWeights(batch)) if batch.weight == 0 => {
@@ -331,5 +285,4 @@ pub(super) fn bend(mutant: &str, goal: &Goal, seen: &Seen, decision: &mut Decisi
         }
         _ => {}
     }
-    let _ = (goal, seen);
 }
