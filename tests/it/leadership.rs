@@ -43,7 +43,7 @@ fn acted(log: &str) -> bool {
 /// Who holds the Lease, by its name.
 async fn leader(journey: &Journey) -> Option<String> {
     let leases: Api<Lease> = Api::namespaced(journey.client.clone(), "slipway-system");
-    let holder = leases.get("slipway").await.unwrap().spec.unwrap().holder_identity?;
+    let holder = leases.get_opt("slipway").await.unwrap()?.spec.unwrap().holder_identity?;
     holder.split_once('_').map(|(pod, _)| pod.to_owned())
 }
 
@@ -242,6 +242,7 @@ async fn the_next_operator_goes_on_with_the_traffic_and_one_that_slept_moves_non
     stage.journey.lease = 15;
     let object = stage.quick(NAME, |object| object["spec"]["goal"] = json!("Shift"));
     stage.journey.start_operator();
+    until_leads(&stage.journey, "slipway-0").await;
     let second = stage.journey.start_beside("slipway-1", &[]);
     until_logged(&second, "who leads").await;
     // Asleep in the midst of it: the records stand, and half of the traffic was asked for.
