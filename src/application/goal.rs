@@ -231,8 +231,7 @@ impl Goal {
         if let Some((field, wrong)) = check::wrong(&name, spec) {
             return Err(parse::invalid(&field, &wrong));
         }
-        let status = object.status.as_ref();
-        Ok(Self {
+        let goal = Self {
             migration: Migration {
                 namespace: object.namespace().unwrap_or_default(),
                 name: name.clone(),
@@ -240,9 +239,6 @@ impl Goal {
             },
             reach: spec.goal,
             suspended: spec.suspend.unwrap_or(false),
-            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| spec.deletion_policy),
-            claimed: object.finalizers().iter().any(|f| f == FINALIZER)
-                && status.is_some_and(|s| s.provisioned_at.is_some()),
             names: Names::new(&name, &spec.environment_suffix),
             database: match (spec.database.kind, &spec.database.migration_ref) {
                 (DatabaseKind::Migration, Some(migration)) => DatabaseGoal::Migration(migration.name.clone()),
@@ -281,6 +277,25 @@ impl Goal {
             alarms: spec.alarms.as_ref().map(parse::alarms).transpose()?,
             attempt: spec.attempt,
             abort_attempt: spec.abort_attempt,
+            deletion: None,
+            claimed: false,
+            latch: None,
+            requested: None,
+            tended_in: None,
+            settled: false,
+            no_return: false,
+        };
+        Ok(goal.as_of(object))
+    }
+
+    /// The same spec, and what the resource says now beside it.
+    #[must_use]
+    pub fn as_of(&self, object: &ApplicationMigration) -> Self {
+        let status = object.status.as_ref();
+        Self {
+            deletion: object.metadata.deletion_timestamp.as_ref().map(|_| object.spec.deletion_policy),
+            claimed: object.finalizers().iter().any(|f| f == FINALIZER)
+                && status.is_some_and(|s| s.provisioned_at.is_some()),
             latch: status.and_then(|status| status.latch.as_ref()).map(|latch| GivenUp {
                 attempt: latch.attempt,
                 message: latch.message.clone().unwrap_or_else(|| latch.reason.clone()),
@@ -289,7 +304,8 @@ impl Goal {
             tended_in: status.and_then(|status| status.traffic.as_ref()).and_then(|traffic| traffic.attempt),
             settled: status.is_some_and(|status| status.phase.as_deref() == Some("Shifted")),
             no_return: status.is_some_and(|status| status.point_of_no_return_at.is_some()),
-        })
+            ..self.clone()
+        }
     }
 
     /// An earlier attempt was given up, and no later one was ordered.

@@ -134,6 +134,8 @@ pub struct World {
     base: Sides<Server>,
     /// What each generation of the spec says, once it was parsed.
     pub parsed: Vec<(Option<i64>, Goal)>,
+    /// The same of the application's.
+    pub parsed_traffic: Vec<(Option<i64>, slipway::application::goal::Goal)>,
 }
 
 impl World {
@@ -192,6 +194,7 @@ impl World {
             zone: None,
             base: Sides { source: database::base(1), target: database::base(2) },
             parsed: Vec::new(),
+            parsed_traffic: Vec::new(),
         }
     }
 
