@@ -341,6 +341,11 @@ impl Goal {
         self.steps.get(self.index_of(weight).checked_sub(1)?)
     }
 
+    /// The weight of the step before that of a weight; 0 before the first.
+    pub fn weight_before(&self, weight: u8) -> u8 {
+        self.steps.iter().map(|step| step.weight).filter(|step| *step < weight).max().unwrap_or(0)
+    }
+
     /// The step after it.
     pub fn step_after(&self, weight: u8) -> Option<&StepGoal> {
         self.steps.get(self.index_of(weight))

@@ -48,6 +48,12 @@ pub fn settled(world: &World) -> Option<String> {
         // The other's order, or that there is no such other, holds it, and it says so.
         let says = |next: &String| next.contains("DatabaseMigration") || next.contains("gate lag");
         status.next.as_ref().is_some_and(says)
+    } else if !back
+        && world.lost_at_the_end
+        && status.next.as_ref().is_some_and(|next| next.contains("gate lag"))
+    {
+        // The database waits for a person, who is told there that its end was forgotten; so the gate of its lag waits.
+        true
     } else if back || (max >= 10 && !shifts(world) && !world.cluster.database.is_deleted()) {
         false
     } else {
@@ -60,7 +66,7 @@ pub fn settled(world: &World) -> Option<String> {
     // Without a database to write to nobody can be proved: everything stays, and says why.
     let orphaned = object.spec.database.migration_ref.is_some()
         && world.cluster.database.newest().is_none()
-        && (stalled == "MigrationMissing"
+        && (["MigrationMissing", "NotHealthy"].contains(&stalled.as_str())
             || status.next.as_ref().is_some_and(|next| next.contains("DatabaseMigration")));
     (fits || orphaned).then(|| {
         let stalled = if stalled.is_empty() { "" } else { " stalled" };

@@ -8,7 +8,7 @@ pub(super) use hands::write;
 
 use std::time::Duration;
 
-use slipway::api::application::ApplicationMigrationStatus;
+use slipway::api::application::{ApplicationMigrationStatus, Goal as Reach};
 use slipway::application::context::Memory;
 use slipway::application::decide::{self, Decision, Step};
 use slipway::application::goal::Goal;
@@ -172,9 +172,16 @@ impl Process {
     ) -> Result<Object, Fault> {
         let version = if self.sim.with(|world| world.mutant == Some("no-cas")) { None } else { version };
         self.kubernetes("ApplyStatus of the traffic", true, move |world| {
+            let ended = |object: &Object| {
+                object.status.as_ref().is_some_and(|status| status.point_of_no_return_at.is_some())
+            };
+            let before = world.cluster.traffic.newest().is_some_and(|object| ended(object));
             let written = world.cluster.traffic.apply_status(world.clock.now, version.as_deref(), &status);
-            if written.is_ok() {
+            if let Ok(object) = &written {
                 world.judge_traffic_status(&status);
+                if !before && ended(object) && object.spec.goal != Reach::Finish {
+                    world.fail(15, "the end of the way back was recorded while the goal was another");
+                }
             }
             tell_watches(world, Kind::Traffic);
             written

@@ -59,6 +59,14 @@ pub fn setup(seed: u64) -> Setup {
             meddling.push((when, order(&mut random, alone)));
         }
     }
+    // Somebody orders the end, and thinks better of it at once.
+    let mut further = Random::new(seed ^ 0x3D1C_77A5);
+    if alone && further.permille(100) {
+        meddling = vec![
+            (When::TrafficReady("Shifted"), Order::Reach(Reach::Finish)),
+            (When::After(further.within(0, 3)), Order::Reach(Reach::Shift)),
+        ];
+    }
     Setup {
         seed,
         meddling,

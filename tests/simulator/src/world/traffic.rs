@@ -73,6 +73,8 @@ pub struct Traffic {
     in_sync_after: Micros,
     /// From when on the present share is on all servers.
     in_sync_at: Micros,
+    /// Somebody changed it, and not Slipway: no look can prevent that in the midst of a move.
+    by_hand: bool,
     /// The last share that stood there.
     share: Option<Share>,
     /// What was last answered to who asked for the sake of a gate: when, and whether it was good.
@@ -142,6 +144,7 @@ impl World {
             meddled: false,
             in_sync_after,
             in_sync_at: 0,
+            by_hand: false,
             share: None,
             evidence: BTreeMap::new(),
             fleets: None,
@@ -253,7 +256,11 @@ impl World {
         let now = self.now();
         let done = self.aws.call(Call::Route53(route53::Call::ChangeResourceRecordSets(batch)), now);
         self.trace.say(self.clock.now, || format!("  by hand: {done:?}"));
+        let stood = self.traffic.as_ref().and_then(|traffic| traffic.share.clone());
         self.note_share();
+        if let Some(traffic) = &mut self.traffic {
+            traffic.by_hand |= traffic.share != stood;
+        }
     }
 
     /// The target's fleet loses its way to a database, and its session there.
@@ -372,6 +379,7 @@ impl World {
         let Some(traffic) = &mut self.traffic else { return };
         if traffic.share != share {
             traffic.in_sync_at = now + traffic.in_sync_after;
+            traffic.by_hand = false;
         }
         traffic.share = share;
     }
@@ -404,7 +412,7 @@ impl World {
     /// The mutex of both kinds, at a fence.
     pub fn judge_fence(&mut self) {
         let now = self.clock.now;
-        if self.traffic.as_ref().is_some_and(|traffic| traffic.in_sync_at > now) {
+        if self.traffic.as_ref().is_some_and(|traffic| traffic.in_sync_at > now && !traffic.by_hand) {
             self.fail(7, "the writer is fenced while a weight is not on all servers");
         }
     }
