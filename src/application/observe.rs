@@ -16,7 +16,7 @@ use crate::database::seen::Known;
 use crate::database::sight::Kept;
 use crate::database::visit::{self, Visit};
 use crate::fault::Fault;
-use crate::gate::{self, Answer, Gate, Limit, Rule, Sample, Track};
+use crate::gate::{self, Answer, Gate, Limit, Rule, Sample, Track, Verdict};
 use crate::operator::accounts;
 use crate::operator::objects::kubernetes;
 use crate::postgres;
@@ -321,9 +321,15 @@ fn no_migration(goal: &Goal) -> Fault {
 /// Judges each sample, and remembers how that ended.
 pub fn judge(goal: &Goal, memory: &mut Memory, samples: &[(Gate, Sample)], now: Timestamp) {
     let since = goal.requested.as_ref().and_then(|asked| asked.since);
+    let unsent = goal.requested.as_ref().is_some_and(|asked| asked.change.is_none());
     for (gate, sample) in samples {
         let judgement = gate::judge(gate, sample, since, now);
         let before = memory.gates.get(&gate.name).map(|(_, track)| track);
+        // Between asking for a weight and sending it much can't be known: the pass that it rests on counts until it is too old.
+        let passed = before.is_some_and(|track| track.last.verdict == Verdict::Pass);
+        if unsent && passed && judgement.verdict == Verdict::Unknown {
+            continue;
+        }
         let track = Track::after(before, judgement, now);
         memory.gates.insert(gate.name.clone(), (gate.clone(), track));
     }

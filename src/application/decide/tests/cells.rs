@@ -286,6 +286,26 @@ fn what_changes_between_asking_and_submitting_is_heeded() {
     }
 }
 
+/// A gate fails between asking and submitting while the source is sick, and is not known when the source could serve again.
+#[test]
+fn a_gate_that_failed_before_a_weight_was_submitted_must_pass_again() {
+    let mut world = World::at(10);
+    while world.turn(None).step.is_none() {}
+    assert_eq!(world.status.traffic.clone().and_then(|asked| asked.requested_weight), Some(50));
+    world.sick(Side::Source);
+    world.fail("errors", Verdict::Fail);
+    assert_eq!(world.walk(), NOTHING);
+    assert_eq!(world.status.phase.as_deref(), Some("RollingBack"));
+    world.fail("errors", Verdict::Unknown);
+    assert_eq!(world.walk()[..2], ["Intend 10", "SetWeights 10"]);
+    assert_eq!(world.percent(), Some(10));
+    assert_eq!(world.status.latch, None, "nothing was given up");
+    world.well(Side::Source);
+    world.fail("errors", Verdict::Pass);
+    world.walk();
+    assert_eq!(world.percent(), Some(100));
+}
+
 /// Somebody changed the records: they are left alone, and told of.
 #[test]
 fn drift_is_told_and_not_fought() {
