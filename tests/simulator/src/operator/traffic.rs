@@ -175,7 +175,7 @@ impl Process {
             let ended = |object: &Object| {
                 object.status.as_ref().is_some_and(|status| status.point_of_no_return_at.is_some())
             };
-            let before = world.cluster.traffic.newest().is_some_and(|object| ended(object));
+            let before = world.cluster.traffic.newest().is_some_and(&ended);
             let written = world.cluster.traffic.apply_status(world.clock.now, version.as_deref(), &status);
             if let Ok(object) = &written {
                 world.judge_traffic_status(&status);

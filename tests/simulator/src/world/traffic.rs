@@ -256,7 +256,7 @@ impl World {
         let now = self.now();
         let done = self.aws.call(Call::Route53(route53::Call::ChangeResourceRecordSets(batch)), now);
         self.trace.say(self.clock.now, || format!("  by hand: {done:?}"));
-        let stood = self.traffic.as_ref().and_then(|traffic| traffic.share.clone());
+        let stood = self.traffic.as_ref().and_then(|traffic| traffic.share);
         self.note_share();
         if let Some(traffic) = &mut self.traffic {
             traffic.by_hand |= traffic.share != stood;
