@@ -57,8 +57,14 @@ pub fn settled(world: &World) -> Option<String> {
     } else if back || (max >= 10 && !shifts(world) && !world.cluster.database.is_deleted()) {
         false
     } else {
+        let tells_of_database =
+            || status.next.as_ref().is_some_and(|next| next.contains("writer of DatabaseMigration"));
         match max {
-            0..10 => phase == "Staging" && ready && asked == Some(0),
+            0..10 => {
+                phase == "Staging"
+                    && asked == Some(0)
+                    && (ready || (only_planned(world) && tells_of_database()))
+            }
             10..100 => phase == "Shifting" && ready && asked == Some(10),
             _ => phase == "Shifted" && asked == Some(100) && (ready || object.spec.goal == Reach::Finish),
         }
@@ -80,6 +86,11 @@ fn is_given_up(object: &ApplicationMigration) -> bool {
     let latch = object.status.as_ref().and_then(|status| status.latch.as_ref());
     object.spec.abort_attempt.is_some_and(|abort| abort >= attempt)
         || latch.is_some_and(|latch| latch.attempt >= attempt)
+}
+
+/// Its database is only planned: nobody measures which side is the writer, so no side is proved ready.
+fn only_planned(world: &World) -> bool {
+    world.cluster.database.newest().is_some_and(|other| other.spec.goal == Goal::Plan)
 }
 
 fn has_strangers(world: &World) -> bool {
