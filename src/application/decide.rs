@@ -135,7 +135,12 @@ impl View<'_> {
     }
 
     fn standing(&self, gate: &Gate) -> Judgement {
-        gate::standing(gate, self.seen.gates.get(&gate.name), self.since(), self.seen.now)
+        self.standing_since(gate, self.since())
+    }
+
+    /// The same, where a pass counts if it is from after `since`.
+    fn standing_since(&self, gate: &Gate, since: Option<Timestamp>) -> Judgement {
+        gate::standing(gate, self.seen.gates.get(&gate.name), since, self.seen.now)
     }
 
     /// The first gate that decides at this weight and has this verdict.

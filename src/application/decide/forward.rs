@@ -10,7 +10,7 @@ use crate::api::condition::Reason;
 use crate::application::goal::Requested;
 use crate::application::records::Ours;
 use crate::fault::Blocked;
-use crate::gate::{self, Gate, Judgement, Verdict};
+use crate::gate::{Judgement, Verdict};
 use crate::side::Side;
 
 /// The records are as asked for, on all servers.
@@ -112,11 +112,11 @@ pub(super) fn held(view: &View, weight: u8) -> Option<Decision> {
         return Some(deletion_holds(weight));
     }
     let in_order = fit::in_order(view.goal, view.seen);
-    let below = view.goal.weight_before(weight);
     if !in_order.is_proved() {
         return Some(waits(view, Phase::Shifting, weight, &in_order));
     }
-    unpassed(view, below, Some(Timestamp::MIN)).map(|(name, judgement)| {
+    let below = view.goal.weight_before(weight);
+    unpassed(view, below, Timestamp::MIN).map(|(name, judgement)| {
         let why = format!("gate {name} must pass again before weight {weight}: {}", judgement.reason);
         intend_forward(view, below, why)
     })
@@ -132,16 +132,15 @@ fn holds(view: &View, weight: u8, until: Option<Timestamp>, then: &str) -> Optio
         let words = format!("{why}hold until {}, {then}", words::until(until, since));
         return Some(Decision { look_again: view.by(Some(until)), ..walking(phase, reason(weight), words) });
     }
-    let (name, judgement) = unpassed(view, weight, Some(since))?;
+    let (name, judgement) = unpassed(view, weight, since)?;
     let words = format!("waiting for gate {name}: {}, {then}", judgement.reason);
     Some(Decision { look_again: view.by(None), ..walking(phase, reason(weight), words) })
 }
 
 /// The first gate that has not passed. Before the first step nothing can be known that rests on the target's traffic: such a
 /// gate then only must not fail. A pass counts if it is from after `since`.
-fn unpassed(view: &View, weight: u8, since: Option<Timestamp>) -> Option<(String, Judgement)> {
-    let standing = |gate: &Gate| gate::standing(gate, view.seen.gates.get(&gate.name), since, view.seen.now);
-    let judged = view.goal.gates_at(weight).map(|gate| (gate, standing(gate)));
+fn unpassed(view: &View, weight: u8, since: Timestamp) -> Option<(String, Judgement)> {
+    let judged = view.goal.gates_at(weight).map(|gate| (gate, view.standing_since(gate, Some(since))));
     let mut judged = judged.into_iter().filter(|(gate, judgement)| match judgement.verdict {
         Verdict::Pass => false,
         Verdict::Fail => true,

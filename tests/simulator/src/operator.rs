@@ -329,16 +329,11 @@ impl Process {
         Err(slipway::operator::objects::kubernetes(name, &error))
     }
 
-    /// `Goal::parse`, once for each spec: it would take half of a look's time.
+    /// `Goal::parse`.
     fn parse(&self, object: &Object) -> Result<Goal, Blocked> {
-        let generation = object.metadata.generation;
         self.sim.with(|world| {
-            if let Some((_, goal)) = world.parsed.iter().find(|(of, _)| *of == generation) {
-                return Ok(goal.as_of(object));
-            }
-            let goal = Goal::parse(object)?;
-            world.parsed.push((generation, goal.clone()));
-            Ok(goal)
+            let parsed = once(&mut world.parsed, object.metadata.generation, || Goal::parse(object));
+            Ok(parsed?.as_of(object))
         })
     }
 
@@ -511,6 +506,21 @@ async fn serve_traffic(process: Rc<Process>) {
         let pause = after(&sim, Box::pin(traffic::reconcile(&process, object)).await);
         sim.sleep_until_news(News::Traffic, pause).await;
     }
+}
+
+/// What a generation of a spec says, parsed once for each: it would take a third to a half of all time.
+fn once<G>(
+    parsed: &mut Vec<(Option<i64>, G)>,
+    generation: Option<i64>,
+    parse: impl FnOnce() -> Result<G, Blocked>,
+) -> Result<&G, Blocked> {
+    let at = if let Some(at) = parsed.iter().position(|(of, _)| *of == generation) {
+        at
+    } else {
+        parsed.push((generation, parse()?));
+        parsed.len() - 1
+    };
+    Ok(&parsed[at].1)
 }
 
 /// `operator::after_failure`, where it failed.

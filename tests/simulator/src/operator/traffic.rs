@@ -17,7 +17,7 @@ use slipway::application::seen::Seen;
 use slipway::fault::{Blocked, Fault};
 use slipway::turn;
 
-use super::{Process, tell_watches};
+use super::{Process, once, tell_watches};
 use crate::clock::Kind;
 use crate::world::World;
 use crate::world::cluster::Traffic as Object;
@@ -58,16 +58,11 @@ async fn walk(process: &Process, mut object: Object, memory: &mut Memory) -> Res
 }
 
 impl Process {
-    /// `Goal::parse`, once for each spec: the schema's patterns would take a third of all time.
+    /// `Goal::parse`.
     fn parse_traffic(&self, object: &Object) -> Result<Goal, Blocked> {
-        let generation = object.metadata.generation;
         self.sim.with(|world| {
-            if let Some((_, goal)) = world.parsed_traffic.iter().find(|(of, _)| *of == generation) {
-                return Ok(goal.as_of(object));
-            }
-            let goal = Goal::parse(object)?;
-            world.parsed_traffic.push((generation, goal.clone()));
-            Ok(goal)
+            let parsed = once(&mut world.parsed_traffic, object.metadata.generation, || Goal::parse(object));
+            Ok(parsed?.as_of(object))
         })
     }
 

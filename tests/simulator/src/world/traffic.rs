@@ -256,11 +256,7 @@ impl World {
         let now = self.now();
         let done = self.aws.call(Call::Route53(route53::Call::ChangeResourceRecordSets(batch)), now);
         self.trace.say(self.clock.now, || format!("  by hand: {done:?}"));
-        let stood = self.traffic.as_ref().and_then(|traffic| traffic.share);
-        self.note_share();
-        if let Some(traffic) = &mut self.traffic {
-            traffic.by_hand |= traffic.share != stood;
-        }
+        self.note_share(true);
     }
 
     /// The target's fleet loses its way to a database, and its session there.
@@ -374,12 +370,12 @@ impl World {
         }
     }
 
-    fn note_share(&mut self) {
+    fn note_share(&mut self, by_hand: bool) {
         let (now, share) = (self.clock.now, self.share());
         let Some(traffic) = &mut self.traffic else { return };
         if traffic.share != share {
             traffic.in_sync_at = now + traffic.in_sync_after;
-            traffic.by_hand = false;
+            traffic.by_hand = by_hand;
         }
         traffic.share = share;
     }
@@ -387,7 +383,7 @@ impl World {
     /// Invariant 6, and the mutex of both kinds, after each batch that Route 53 took.
     pub fn judge_records(&mut self) {
         let before = self.traffic.as_ref().and_then(|traffic| traffic.share);
-        self.note_share();
+        self.note_share(false);
         if let Stands::Broken(words) = self.stands() {
             self.fail(6, format!("the records of the name are not whole: {words}"));
         }
@@ -458,7 +454,7 @@ impl World {
             if goal.suspended || goal.deletion.is_some() || batch.weight > goal.ceiling() {
                 wrong.push((7, "traffic goes further than people allow".to_owned()));
             }
-            let hold = goal.step_at(below(goal, batch.weight)).map_or(0, |step| micros(step.hold));
+            let hold = goal.step_at(goal.weight_before(batch.weight)).map_or(0, |step| micros(step.hold));
             let due = traffic.in_sync_at + micros(goal.ttl()) + hold;
             // Whoever looks may see only whole seconds.
             if self.skew == 0 && !traffic.meddled && traffic.share.is_some() && now + SECOND < due {
@@ -466,7 +462,7 @@ impl World {
                     .push((7, format!("traffic goes on {} s before its hold is over", (due - now) / SECOND)));
             }
             for gate in goal
-                .gates_at(below(goal, batch.weight))
+                .gates_at(goal.weight_before(batch.weight))
                 .filter(|gate| !gate.rule.needs_traffic() || !share.is_none())
             {
                 let known = traffic.evidence.get(&gate.name);
@@ -515,11 +511,6 @@ fn weighted(sets: &[&RecordSet], markers: usize) -> Stands {
             .map_or_else(|| Stands::Broken(format!("a sum of 0: {weights:?}")), Stands::Weighted),
         _ => Stands::Broken(format!("{weights:?}, {} records and {markers} markers", sets.len())),
     }
-}
-
-/// The weight from which a step goes on to `weight`.
-fn below(goal: &Goal, weight: u8) -> u8 {
-    goal.steps.iter().map(|step| step.weight).filter(|step| *step < weight).max().unwrap_or(0)
 }
 
 fn micros(duration: jiff::SignedDuration) -> Micros {
