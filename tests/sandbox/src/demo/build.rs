@@ -25,13 +25,13 @@ pub async fn operator() -> Result<PathBuf, String> {
     build("slipway").await
 }
 
-/// Builds the program of a package of the same name, with the cargo that runs us and as we were built: what is measured
-/// by an optimised program should be one too.
+/// Builds a program by its name, with the cargo that runs us and as we were built: what is measured by an optimised program
+/// should be one too. No package is named: its own features alone would have many dependencies compiled anew.
 async fn build(name: &str) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let output = Command::new(&cargo)
-        .args(["build", "--quiet", "--package", name, "--bin", name])
+        .args(["build", "--quiet", "--bin", name])
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
