@@ -205,7 +205,8 @@ fn at_the_end(view: &View, until: Option<Timestamp>) -> Decision {
     if let Some(decision) = holds(view, 100, until, "then all steps are passed") {
         return decision;
     }
-    if view.goal.reach == Reach::Finish && view.goal.settled {
+    // That all is shifted is told before the end begins; of a resource that is being deleted the phase tells that instead.
+    if view.goal.reach == Reach::Finish && (view.goal.settled || view.goal.deletion.is_some()) {
         return finish::begin(view);
     }
     let next = match view.goal.reach {
@@ -218,12 +219,15 @@ fn at_the_end(view: &View, until: Option<Timestamp>) -> Decision {
 
 /// The resource is being deleted while traffic goes to the target: that moves nothing, and ends no way back.
 pub(super) fn deletion_holds(weight: u8) -> Decision {
+    let finish = if weight == 100 { ", or to Finish to leave it at the target" } else { "" };
     let blocked = Blocked::new(
         Reason::Deleting,
         format_args!(
             "Deleting this resource never moves traffic, and {weight} % go to the target, so it is held"
         ),
-        "Set spec.goal to Stage to take all traffic back first, or to Finish to leave it at the target; or spec.deletionPolicy to Retain to leave all as it is",
+        format_args!(
+            "Set spec.goal to Stage to take all traffic back first{finish}; or spec.deletionPolicy to Retain to leave all as it is"
+        ),
     );
     stalled(Some(Phase::Deleting), blocked)
 }

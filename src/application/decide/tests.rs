@@ -282,6 +282,21 @@ fn the_end_waits_for_the_writer_and_then_leaves_one_record() {
     assert_eq!(world.seen.records, Ok(records), "it stays");
 }
 
+/// What a held deletion advises is what happens: the end that is ordered comes, once the last hold and the gates are passed.
+#[test]
+fn a_deletion_that_is_held_at_100_ends_with_goal_finish() {
+    let mut world = World::at(100);
+    world.database().writer = Some(crate::side::Side::Target);
+    world.database().writer_word = "Target".into();
+    world.deleting = true;
+    assert_eq!(world.walk(), Vec::<String>::new());
+    assert_eq!(world.status.phase.as_deref(), Some("Deleting"));
+    world.spec["goal"] = json!("Finish");
+    assert_eq!(world.walk(), ["EndWayBack", "LeaveToTarget", "DeleteAlarms", "DeleteDashboard", "Release"]);
+    let State::Stalled(held) = super::forward::deletion_holds(10).state else { panic!("it is held") };
+    assert!(!held.message.contains("Finish"), "at 10 % nothing leads there");
+}
+
 /// Whoever makes a resource anew for a name that leads to the target already must not take its traffic away.
 #[test]
 fn a_record_that_does_not_lead_to_the_source_is_never_replaced() {

@@ -101,6 +101,21 @@ fn try_journey(journey: &Journey, threads: usize, (part, of): (usize, usize)) ->
     row
 }
 
+/// Tries every fault of one call, and tells what happened and what was wrong with it.
+pub fn try_point(journey: &Journey, index: usize) -> Vec<(Fate, Outcome, Option<String>)> {
+    let clean = clean(journey);
+    let Some(point) = clean.calls.get(index) else { return Vec::new() };
+    let fates = Fate::EACH.into_iter().filter(|fate| fate.fits(point));
+    fates
+        .map(|fate| {
+            let setup = Setup { one: Some((index, fate)), told: true, ..Setup::clean(journey.clone()) };
+            let outcome = run(&setup);
+            let wrong = wrong(journey, &clean, &outcome);
+            (fate, outcome, wrong)
+        })
+        .collect()
+}
+
 /// What is wrong with a run, if anything is.
 fn wrong(journey: &Journey, clean: &Outcome, outcome: &Outcome) -> Option<String> {
     if let Some(found) = &outcome.violation {

@@ -364,8 +364,11 @@ fn idle(setup: &Setup, sim: &Sim, scheduler: &mut Scheduler) -> bool {
         }
     }
     sim.with(|world| {
-        // The status of a migration that follows is refreshed every 5 minutes.
-        let allowed = 1 + u64::try_from((world.clock.now - now) / (300 * SECOND)).unwrap_or(0);
+        // The status of a migration that follows is refreshed every 5 minutes; that of an application tells of a gate whose
+        // metric grew too old.
+        let kinds =
+            u64::from(world.cluster.database.was_applied()) + u64::from(world.cluster.traffic.was_applied());
+        let allowed = kinds + u64::try_from((world.clock.now - now) / (300 * SECOND)).unwrap_or(0);
         let (more, written) = (world.changes - changes, world.cluster.status_writes() - writes);
         if written > allowed {
             world.fail(12, format!("{written} writes of the status at rest"));

@@ -286,7 +286,8 @@ pub fn of_traffic() -> Vec<Journey> {
             &[(TrafficReady("Shifted"), O::Goal(Goal::CutOver)), (When::Fenced, O::Reach(Stage))],
             "TrafficFirst",
             part(Shift, 100, &[]),
-            &[],
+            // A writer that could not move waits for traffic that is back.
+            &["Replicating/Source, traffic Staging/0"],
         ),
         both(
             "database first, traffic back",

@@ -396,8 +396,11 @@ impl World {
 
     /// What arrives when the resource is gone or finished can't be undone by anybody: what it makes stays, a known limit.
     fn orphaned<T>(&mut self, effect: impl FnOnce(&mut Self) -> T) {
-        let before = self.inventory();
+        let (before, stood) = (self.inventory(), self.traffic.is_some().then(|| self.stands()));
         effect(self);
+        if let Some(stood) = stood.filter(|stood| *stood != self.stands()) {
+            self.stood.get_or_insert(stood);
+        }
         let made = self.inventory().into_iter().filter(|item| !before.contains(item));
         self.orphans.extend(made.map(|item| item.name));
     }

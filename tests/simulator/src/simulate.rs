@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::history::{Setup, run as run_one};
+use crate::history::{Outcome, Setup, run as run_one};
 use crate::seeds::{Family, Mutant};
 use crate::{exhaustive, journey, pairs, seeds};
 
@@ -46,6 +46,9 @@ pub struct Flags {
     /// Each journey without a fault.
     #[arg(long)]
     pub clean: bool,
+    /// Only the faults of this call of the journey, told.
+    #[arg(long, requires = "journey")]
+    pub point: Option<usize>,
     /// With a wrong version of a rule.
     #[arg(long)]
     pub mutant: Option<String>,
@@ -68,6 +71,8 @@ pub fn run(flags: &Flags) -> ExitCode {
         clean(flags)
     } else if flags.pairs {
         every_pair(flags, threads)
+    } else if let Some(point) = flags.point {
+        each_fate(flags, point)
     } else if flags.exhaustive {
         every_fault(flags, threads)
     } else if flags.mutants {
@@ -101,13 +106,7 @@ fn one(family: Family, seed: u64, mutant: Option<&'static str>, whole: bool) -> 
         setup.journey.name, setup.operators, setup.applications, setup.rate, setup.meddling
     );
     let outcome = run_one(&setup);
-    let skipped = if whole { 0 } else { outcome.story.len().saturating_sub(LAST) };
-    if skipped > 0 {
-        println!("({skipped} lines before; --trace shows them)");
-    }
-    for line in &outcome.story[skipped..] {
-        println!("{line}");
-    }
+    tell(&outcome, whole);
     match &outcome.violation {
         Some(found) => println!("seed {seed} breaks invariant {}: {}", found.invariant, found.words),
         None => {
@@ -115,6 +114,28 @@ fn one(family: Family, seed: u64, mutant: Option<&'static str>, whole: bool) -> 
         }
     }
     outcome.violation.is_none()
+}
+
+fn tell(outcome: &Outcome, whole: bool) {
+    let skipped = if whole { 0 } else { outcome.story.len().saturating_sub(LAST) };
+    if skipped > 0 {
+        println!("({skipped} lines before; --trace shows them)");
+    }
+    for line in &outcome.story[skipped..] {
+        println!("{line}");
+    }
+}
+
+fn each_fate(flags: &Flags, point: usize) -> bool {
+    let mut good = true;
+    for journey in journeys(flags).iter().filter(|journey| flags.journey.as_deref() == Some(journey.name)) {
+        for (fate, outcome, wrong) in exhaustive::try_point(journey, point) {
+            tell(&outcome, flags.trace);
+            println!("call {point}, {fate:?}: {}\n", wrong.as_deref().unwrap_or("holds"));
+            good &= wrong.is_none();
+        }
+    }
+    good
 }
 
 fn many(flags: &Flags, threads: usize) -> bool {

@@ -109,6 +109,8 @@ pub struct World {
     pub late: Vec<String>,
     /// Names of what late calls made when the resource was gone or finished.
     pub orphans: Vec<String>,
+    /// What stood at the public name before a batch arrived late, if nobody was there any more to undo it.
+    pub stood: Option<traffic::Stands>,
     /// Names that AWS made lately, and when: a describe may not know them yet.
     pub young: Vec<(String, Micros)>,
     /// What people waited for in vain.
@@ -181,6 +183,7 @@ impl World {
             arrives_late: false,
             late: Vec::new(),
             orphans: Vec::new(),
+            stood: None,
             young: Vec::new(),
             missed: None,
             applications_run: true,

@@ -35,8 +35,14 @@ impl World {
     pub fn left(&mut self) -> String {
         let existing = self.existing();
         let kept = existing.iter().filter(|(item, _)| !self.orphans.contains(&item.name));
-        let words: Vec<String> = kept.map(|(item, status)| format!("{}{status}", item.name)).collect();
-        let name = self.traffic.as_ref().map(|_| format!("; {:?}", self.stands())).unwrap_or_default();
+        let mut words: Vec<String> = kept.map(|(item, status)| format!("{}{status}", item.name)).collect();
+        // AWS lists by when it was made, or by ARN.
+        words.sort_unstable();
+        let name = self
+            .traffic
+            .as_ref()
+            .map(|_| format!("; {:?}", self.stood.clone().unwrap_or_else(|| self.stands())))
+            .unwrap_or_default();
         let leads = self.cname().map(|(host, _)| format!("; {RECORD} leads to {host}")).unwrap_or_default();
         format!("{}; AWS: {}{name}{leads}", self.rows(), words.join(", "))
     }
