@@ -127,15 +127,17 @@ fn tell(outcome: &Outcome, whole: bool) {
 }
 
 fn each_fate(flags: &Flags, point: usize) -> bool {
-    let mut good = true;
-    for journey in journeys(flags).iter().filter(|journey| flags.journey.as_deref() == Some(journey.name)) {
-        for (fate, outcome, wrong) in exhaustive::try_point(journey, point) {
-            tell(&outcome, flags.trace);
-            println!("call {point}, {fate:?}: {}\n", wrong.as_deref().unwrap_or("holds"));
-            good &= wrong.is_none();
-        }
+    let journeys = journeys(flags);
+    let journey = journeys.iter().find(|journey| flags.journey.as_deref() == Some(journey.name));
+    let tried = journey.map_or_else(Vec::new, |journey| exhaustive::try_point(journey, point));
+    for (fate, outcome, wrong) in &tried {
+        tell(outcome, flags.trace);
+        println!("call {point}, {fate:?}: {}\n", wrong.as_deref().unwrap_or("holds"));
     }
-    good
+    if tried.is_empty() {
+        println!("there is no such journey (--clean lists them), or it has no call {point}");
+    }
+    !tried.is_empty() && tried.iter().all(|(_, _, wrong)| wrong.is_none())
 }
 
 fn many(flags: &Flags, threads: usize) -> bool {
