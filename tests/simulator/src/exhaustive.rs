@@ -86,8 +86,8 @@ fn try_journey(journey: &Journey, threads: usize, (part, of): (usize, usize)) ->
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some((index, fate)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(&Setup { one: Some((*index, *fate)), ..Setup::clean(journey.clone()) });
-                    if let Some(wrong) = wrong(journey, &clean, &outcome) {
+                    let (_, wrong) = try_one(journey, &clean, (*index, *fate), false);
+                    if let Some(wrong) = wrong {
                         let point = &calls[*index];
                         let words = format!("call {index}, {} {}, {fate:?}: {wrong}", point.name, point.on);
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(words);
@@ -108,12 +108,21 @@ pub fn try_point(journey: &Journey, index: usize) -> Vec<(Fate, Outcome, Option<
     let fates = Fate::EACH.into_iter().filter(|fate| fate.fits(point));
     fates
         .map(|fate| {
-            let setup = Setup { one: Some((index, fate)), told: true, ..Setup::clean(journey.clone()) };
-            let outcome = run(&setup);
-            let wrong = wrong(journey, &clean, &outcome);
+            let (outcome, wrong) = try_one(journey, &clean, (index, fate), true);
             (fate, outcome, wrong)
         })
         .collect()
+}
+
+fn try_one(
+    journey: &Journey,
+    clean: &Outcome,
+    fault: (usize, Fate),
+    told: bool,
+) -> (Outcome, Option<String>) {
+    let outcome = run(&Setup { one: Some(fault), told, ..Setup::clean(journey.clone()) });
+    let wrong = wrong(journey, clean, &outcome);
+    (outcome, wrong)
 }
 
 /// What is wrong with a run, if anything is.

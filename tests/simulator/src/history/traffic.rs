@@ -29,6 +29,7 @@ pub fn settled(world: &World) -> Option<String> {
     let asked = status.traffic.as_ref().and_then(|traffic| traffic.requested_weight);
     let max = if back || object.spec.goal < Reach::Shift { 0 } else { object.spec.traffic.max_weight };
     let over = status.point_of_no_return_at.is_some();
+    let finishes = object.spec.goal == Reach::Finish && !back && ends(world);
     let planned =
         object.spec.goal == Reach::Plan && status.provisioned_at.is_none() && phase == "Pending" && ready;
     let fits = if has_strangers(world) && object.metadata.deletion_timestamp.is_none() {
@@ -37,9 +38,9 @@ pub fn settled(world: &World) -> Option<String> {
         // Nothing but the status knew that it was the end: the name's one record leads to the target, whoever made it.
         true
     } else if object.metadata.deletion_timestamp.is_some() {
-        let finishes = asked == Some(100) && object.spec.goal == Reach::Finish && !back && ends(world);
-        phase == "Deleting" && stalled == "Deleting" && asked.is_some_and(|asked| asked > 0) && !finishes
-    } else if over || (object.spec.goal == Reach::Finish && !back && ends(world)) {
+        let held = asked.is_some_and(|asked| asked > 0) && !(finishes && asked == Some(100));
+        phase == "Deleting" && stalled == "Deleting" && held
+    } else if over || finishes {
         phase == "Finished" && ready
     } else if object.spec.goal == Reach::Plan && status.provisioned_at.is_none() {
         planned
